@@ -1,0 +1,320 @@
+"""The contract of status: condition types, the closed set of reasons, and how conditions are written.
+
+A Reason is public API: alerts match on it. Its text here is the source of docs/reasons.md (tests/unit/test_docs.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+from slipway.api.types import JsonObject
+
+
+class ConditionType(StrEnum):
+    READY = "Ready"  # the newest spec serves fully, and the routers confirm it
+    AVAILABLE = "Available"  # some revision has a ready pod behind a ready router
+    RECONCILING = "Reconciling"  # work is going on and needs nobody
+    STALLED = "Stalled"  # work has stopped and needs somebody
+
+
+class Kind(Enum):
+    """What a reason means for the conditions."""
+
+    WELL = "well"
+    PROGRESS = "progress"  # Reconciling
+    STALL = "stall"  # Stalled
+
+
+class Reason(Enum):
+    """Every reason that a condition or an Event can carry: (name, kind, meaning, next step)."""
+
+    SERVING = (
+        "Serving",
+        Kind.WELL,
+        "The newest revision serves all traffic; every router confirms it.",
+        "Nothing to do.",
+    )
+    SINGLE_REPLICA = (
+        "SingleReplica",
+        Kind.WELL,
+        "One pod serves. Its planned removal or death costs requests until it is replaced.",
+        "Set spec.replicas to 2 or more if the service must survive the loss of a pod.",
+    )
+    ACCEPTED = (
+        "Accepted",
+        Kind.PROGRESS,
+        "The operator has seen this spec and has begun to work on it.",
+        "Wait; the reason changes within a second or two.",
+    )
+    WAITING_FOR_DELETION = (
+        "WaitingForDeletion",
+        Kind.PROGRESS,
+        "Objects of an older ModelDeployment of the same name are still being deleted.",
+        "Wait; Kubernetes' garbage collector removes them. If it lasts, look for finalizers on the objects named.",
+    )
+    WAITING_FOR_CAPACITY = (
+        "WaitingForCapacity",
+        Kind.PROGRESS,
+        "No node can take a pod now; the message has the scheduler's words.",
+        "Free GPUs or add a node, or lower spec.runtime.resources; the operator goes on by itself.",
+    )
+    STARTING = (
+        "Starting",
+        Kind.PROGRESS,
+        "Pods are scheduled; the kubelet pulls images and mounts volumes.",
+        "Wait; if it lasts, `kubectl describe pod` of the pod named shows the kubelet's events.",
+    )
+    FETCHING = (
+        "Fetching",
+        Kind.PROGRESS,
+        "The artefact is being copied and verified.",
+        "Wait; `kubectl logs POD -c fetch` shows how far it is.",
+    )
+    LOADING = (
+        "Loading",
+        Kind.PROGRESS,
+        "Triton is loading the model.",
+        "Wait; spec.runtime.startupTimeoutSeconds bounds it. `kubectl logs POD -c triton` shows Triton's log.",
+    )
+    WAITING_FOR_ROUTER = (
+        "WaitingForRouter",
+        Kind.PROGRESS,
+        "The model is loaded; no router pod is running yet.",
+        "Wait; if it lasts, look at the pods of the router's Deployment.",
+    )
+    VERIFYING_TRAFFIC = (
+        "VerifyingTraffic",
+        Kind.PROGRESS,
+        "The route is written; the operator waits until every router confirms it and sees healthy members.",
+        "Wait; this takes about a second, plus the DNS cache of the cluster for new pods.",
+    )
+    ROUTER_SLOW = (
+        "RouterSlow",
+        Kind.PROGRESS,
+        "A router has not taken up a route for more than 5 seconds. Traffic stays as that router last knew it.",
+        "Look at the kubelet on the router's node: it syncs the ConfigMap volume.",
+    )
+    REPLICAS_NOT_READY = (
+        "ReplicasNotReady",
+        Kind.PROGRESS,
+        "Fewer replicas are ready than asked for; what is ready serves.",
+        "Wait; if it lasts, look at the pods that are not ready.",
+    )
+    TRAFFIC_UNVERIFIED = (
+        "TrafficUnverified",
+        Kind.STALL,
+        "Model and routers are ready, but the operator can reach no router to confirm the weights. Clients are served.",
+        "Let the operator reach TCP 9902 of the router pods: look for a NetworkPolicy or a mesh in between.",
+    )
+    ROUTER_UNREACHABLE = (
+        "RouterUnreachable",
+        Kind.STALL,
+        "One router has not answered on its ops port for 30 seconds. Weights stay as they are.",
+        "Look at the pod named; let the operator reach TCP 9902 of it, or delete the pod.",
+    )
+    ROUTER_REJECTED = (
+        "RouterRejected",
+        Kind.STALL,
+        "Envoy refused the route that the operator wrote; it keeps the one before.",
+        "This is a bug in Slipway: report Envoy's words from the message. Traffic stays where it was.",
+    )
+    INVALID_SPEC = (
+        "InvalidSpec",
+        Kind.STALL,
+        "A field has a value that cannot be carried out; the message has its path. What served before serves on.",
+        "Correct the field named in the message.",
+    )
+    PROFILE_NOT_FOUND = (
+        "ProfileNotFound",
+        Kind.STALL,
+        "spec.runtime.profile names a profile that the admin does not offer.",
+        "Choose one of the profiles in the message, or ask the admin to add it to the profiles ConfigMap.",
+    )
+    PROFILE_INVALID = (
+        "ProfileInvalid",
+        Kind.STALL,
+        "The profile exists but cannot be used; the message says where it is wrong.",
+        "The admin mends the profiles ConfigMap; the operator looks again by itself.",
+    )
+    CLAIM_NOT_FOUND = (
+        "ClaimNotFound",
+        Kind.STALL,
+        "The PersistentVolumeClaim in spec.model.storageUri does not exist in this namespace.",
+        "Create the claim, or correct spec.model.storageUri; the operator looks again every 10 seconds.",
+    )
+    ARTIFACT_NOT_FOUND = (
+        "ArtifactNotFound",
+        Kind.STALL,
+        "The directory in spec.model.storageUri holds no packaged model.",
+        "Put the artefact there (`slipway-runtime package`), or correct the path; the pod tries again by itself.",
+    )
+    ARTIFACT_INVALID = (
+        "ArtifactInvalid",
+        Kind.STALL,
+        "The artefact's manifest cannot be used, or asks for what its files do not hold.",
+        "Package the model again with `slipway-runtime package`.",
+    )
+    DIGEST_MISMATCH = (
+        "DigestMismatch",
+        Kind.STALL,
+        "The bytes differ from spec.model.digest or from the artefact's own manifest. They are not served.",
+        "Restore the artefact, or state the digest of the one that you mean.",
+    )
+    DIGEST_DRIFT = (
+        "DigestDrift",
+        Kind.STALL,
+        "The artefact changed since this revision first fetched it. New pods refuse it; running ones serve on.",
+        "Restore the artefact; publish changes as a new version in a directory of its own.",
+    )
+    FORMAT_NOT_SUPPORTED = (
+        "FormatNotSupported",
+        Kind.STALL,
+        "No backend of the profile can run the artefact's format as asked for.",
+        "Choose another profile or package the model in another format.",
+    )
+    FETCH_FAILED = (
+        "FetchFailed",
+        Kind.STALL,
+        "The fetch container could not copy the artefact; the message has its words.",
+        "Look at `kubectl logs POD -c fetch`; the kubelet tries again with growing pauses.",
+    )
+    IMAGE_PULL_FAILED = (
+        "ImagePullFailed",
+        Kind.STALL,
+        "The kubelet cannot pull an image; the message has its words.",
+        "Correct the image in the profile, or spec.runtime.imagePullSecrets; the kubelet tries again by itself.",
+    )
+    CONTAINER_FAILED = (
+        "ContainerFailed",
+        Kind.STALL,
+        "A container cannot be started or keeps ending; the message has the cause.",
+        "Look at `kubectl logs POD -c triton --previous`; an exit by OOMKilled needs more memory in spec.runtime.resources.",
+    )
+    MODEL_LOAD_FAILED = (
+        "ModelLoadFailed",
+        Kind.STALL,
+        "Triton cannot load the model; the message has Triton's own reason.",
+        "Correct the model, package it as a new version, and apply that.",
+    )
+    PODS_REFUSED = (
+        "PodsRefused",
+        Kind.STALL,
+        "Kubernetes refuses to create the pods: a quota, a policy, a missing service account. The message has its words.",
+        "Ask for what the message names; the ReplicaSet tries again by itself.",
+    )
+    NAME_COLLISION = (
+        "NameCollision",
+        Kind.STALL,
+        "An object that Slipway needs to create exists already and belongs to somebody else. It is left untouched.",
+        "Rename the ModelDeployment, or remove the object named in the message.",
+    )
+    APPLY_REJECTED = (
+        "ApplyRejected",
+        Kind.STALL,
+        "The API server refuses an object of this deployment: admission, quota or permission. The message has its words.",
+        "Resolve what the message names; the operator tries again with growing pauses.",
+    )
+    RECORD_DAMAGED = (
+        "RecordDamaged",
+        Kind.STALL,
+        "The durable record (state.json in the router ConfigMap) cannot be read. Nothing is changed on a guess.",
+        "Restore the ConfigMap, or delete it: the operator writes it anew from the revisions that exist.",
+    )
+    API_UNAVAILABLE = (
+        "ApiUnavailable",
+        Kind.PROGRESS,
+        "A write did not succeed for now: a conflict, a timeout, or the API server is busy.",
+        "Wait; the operator tries again.",
+    )
+    NO_READY_REPLICA = (
+        "NoReadyReplica",
+        Kind.PROGRESS,
+        "No model pod is ready, so nothing answers.",
+        "The condition Ready has the cause.",
+    )
+    NO_READY_ROUTER = (
+        "NoReadyRouter",
+        Kind.PROGRESS,
+        "No router pod is ready, so nothing answers.",
+        "Look at the pods of the router's Deployment.",
+    )
+    NOT_RECONCILING = ("NotReconciling", Kind.WELL, "Nothing is being changed.", "Nothing to do.")
+    NOT_STALLED = ("NotStalled", Kind.WELL, "Nothing waits for a person.", "Nothing to do.")
+    INTERNAL_ERROR = (
+        "InternalError",
+        Kind.STALL,
+        "A bug in Slipway ended the pass. Traffic stays where it is.",
+        "Report it with the operator's log; the operator tries again with growing pauses.",
+    )
+    REVISION_CREATED = (
+        "RevisionCreated",
+        Kind.WELL,
+        "Event only: a spec was frozen into a numbered revision.",
+        "Nothing to do.",
+    )
+
+    def __init__(self, text: str, kind: Kind, meaning: str, next_step: str) -> None:
+        self.text = text
+        self.kind = kind
+        self.meaning = meaning
+        self.next_step = next_step
+
+
+_BY_TEXT = {reason.text: reason for reason in Reason}
+
+
+def reason_named(text: str, default: Reason) -> Reason:
+    """The Reason of that name; words of a pod or a profile are never trusted to be one."""
+    return _BY_TEXT.get(text, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why things are as they are: a closed reason for machines, one sentence for people."""
+
+    reason: Reason
+    message: str
+
+
+# Kubernetes' own bound for a condition's message is 32768; ours keeps a status readable and the object small.
+MESSAGE_LIMIT = 1024
+
+
+def condition(
+    type_: ConditionType,
+    status: bool | None,
+    cause: Cause,
+    *,
+    generation: int,
+    now: datetime,
+    previous: Iterable[Mapping[str, Any]],
+) -> JsonObject:
+    """One condition. `lastTransitionTime` moves only when the condition's status does (API conventions), otherwise
+    every pass would change the object for ever. `status` None means Unknown."""
+    text = "Unknown" if status is None else str(status)
+    changed_at = rfc3339(now)
+    for old in previous:
+        if old.get("type") == type_.value and old.get("status") == text:
+            changed_at = str(old.get("lastTransitionTime") or changed_at)
+    return {
+        "type": type_.value,
+        "status": text,
+        "reason": cause.reason.text,
+        "message": shorten(cause.message),
+        "observedGeneration": generation,
+        "lastTransitionTime": changed_at,
+    }
+
+
+def shorten(message: str) -> str:
+    """One line, bounded."""
+    line = " ".join(message.split())
+    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,104 @@
+"""The spec of a ModelDeployment and an admin's profile as frozen values. How they are read from dicts is in parse.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+Json = Any  # what `json.loads` returns; a dict, list, str, int, float, bool or None
+JsonObject = Mapping[str, Json]
+
+EMPTY: JsonObject = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PvcSource:
+    """`pvc://CLAIM/PATH`: a directory on a PersistentVolumeClaim in the resource's own namespace."""
+
+    claim: str
+    path: str  # relative, no `..`, no leading or trailing slash; "" is the root of the volume
+
+    @property
+    def uri(self) -> str:
+        return f"pvc://{self.claim}/{self.path}" if self.path else f"pvc://{self.claim}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicBatching:
+    """Triton's dynamic batcher. Source: Triton model config, `dynamic_batching`."""
+
+    max_queue_delay_microseconds: int
+    max_queue_size: int  # requests; Triton's own default is unbounded, ours never is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    max_batch_size: int | None  # None: what the artefact's manifest says
+    dynamic_batching: DynamicBatching | None  # None: off
+    instances: int  # model instances in one pod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    version: str  # the user's label for this version, e.g. "1.4.0"
+    source: PvcSource
+    digest: str | None  # "sha256:<64 hex>", the digest of the artefact's manifest
+    format: str  # auto | torchscript
+    config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSpec:
+    """How the model's pods run. Kubernetes-shaped parts stay the dicts that the API server has validated."""
+
+    profile: str
+    resources: JsonObject  # as written by the user, e.g. {"limits": {"nvidia.com/gpu": "1"}}
+    node_selector: Mapping[str, str]
+    tolerations: tuple[JsonObject, ...]
+    priority_class_name: str | None
+    runtime_class_name: str | None
+    image_pull_secrets: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    shm_size: str  # quantity of the memory volume at /dev/shm
+    startup_timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    model_name: str  # the name clients call
+    model: ModelSource
+    runtime: RuntimeSpec
+    replicas: int
+    router_replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A named set owned by the admin: which Triton runs the models, and what models may ask of it."""
+
+    name: str
+    image: str
+    triton_release: tuple[int, int]  # container release, e.g. (26, 8); flags are gated by it
+    backends: tuple[str, ...]  # Triton backends present in the image, e.g. ("pytorch", "python")
+    args: tuple[str, ...]  # extra tritonserver arguments, after ours
+    pod_annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What the operator's own configuration says about every deployment. Read once from the environment."""
+
+    fetch_image: str
+    router_image: str
+    image_pull_policy: str  # IfNotPresent | Always | Never
+    cluster_domain: str  # "cluster.local"
+    dns_ttl_s: int  # TTL of Service records as the cluster's DNS serves them; 30 on stock clusters
+    dns_refresh_s: int  # how often a router resolves a revision's name; fixed for the life of a cluster
+    max_request_bytes: int  # largest request body a router buffers for a retry
+
+    @property
+    def model_pre_stop_s(self) -> int:
+        """A Triton pod must outlive every DNS answer that still names it: record TTL + refresh + 2."""
+        return self.dns_ttl_s + self.dns_refresh_s + 2

@@ -1,0 +1,65 @@
+"""The plan of one pass as a value: what to do, in order, what status follows, what to say, when to look again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slipway.api.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """POST; an object of that name that is there already stops the pass."""
+
+    manifest: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply:
+    """Server-side apply of the full intended set, on the very object that was observed."""
+
+    manifest: JsonObject
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """DELETE with the uid as precondition; the resourceVersion too where the decision depends on it."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poke:
+    """A fresh annotation on a router pod makes kubelet sync its ConfigMap volume now, not in a minute."""
+
+    namespace: str
+    pod: str
+    uid: str
+    value: str  # must differ from the last one: an unchanged value syncs nothing
+
+
+Action = Create | Apply | Delete | Poke
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A Kubernetes Event on the ModelDeployment, posted once per transition."""
+
+    type: str  # Normal | Warning
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    actions: tuple[Action, ...]
+    status: JsonObject | None  # the whole status to show, None: leave it alone (a terminating resource)
+    announcements: tuple[Announcement, ...] = ()
+    recheck_s: float | None = None  # None: only an event can change the answer

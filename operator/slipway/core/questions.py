@@ -1,0 +1,87 @@
+"""Which questions this pass must put to the world beyond the caches. Pure, so that "a quiet pass asks the API server
+nothing" is a property of a function and not of a habit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from slipway.api import names
+from slipway.api.parse import parse_spec
+from slipway.api.types import JsonObject
+from slipway.core.diagnosis import container_is_running, is_ready
+from slipway.core.ownership import controller_of, ours
+from slipway.core.revisions import read_revision, spec_hash
+from slipway.core.snapshot import Children
+from slipway.errors import SpecError
+
+
+def claim_to_look_up(resource: JsonObject, children: Children) -> str | None:
+    """The claim whose existence decides something now: no revision is frozen yet, or a pod cannot be scheduled."""
+    try:
+        claim = parse_spec(resource).model.source.claim
+    except SpecError:
+        return None
+    wanted = spec_hash(resource)
+    frozen = (read_revision(item) for item in ours(children.controller_revisions, resource).values())
+    if not any(revision is not None and revision.spec_hash == wanted for revision in frozen):
+        return claim
+    return claim if any(_is_unscheduled(pod) for pod in model_pods(children)) else None
+
+
+def model_pods(children: Children) -> tuple[JsonObject, ...]:
+    """Triton pods, by label; a ReplicaSet controls them."""
+    return tuple(pod for pod in children.pods if _component(pod) == names.COMPONENT_MODEL and _has_controller(pod))
+
+
+def router_pods(children: Children) -> tuple[JsonObject, ...]:
+    return tuple(pod for pod in children.pods if _component(pod) == names.COMPONENT_ROUTER and _has_controller(pod))
+
+
+def routers_to_ask(children: Children) -> tuple[JsonObject, ...]:
+    """Every router pod with a running container, ready or not, terminating or not: each can still carry traffic."""
+    return tuple(
+        pod for pod in router_pods(children) if container_is_running(pod, names.CONTAINER_ROUTER) and pod_ip(pod)
+    )
+
+
+def models_to_ask(children: Children) -> tuple[JsonObject, ...]:
+    """Pods whose Triton runs without being ready: only it knows whether it is loading or has given up."""
+    return tuple(
+        pod
+        for pod in model_pods(children)
+        if container_is_running(pod, names.CONTAINER_TRITON) and not is_ready(pod) and pod_ip(pod)
+    )
+
+
+def signature_to_read(resource: JsonObject, children: Children) -> tuple[JsonObject, int] | None:
+    """A ready pod and its revision, if status lacks the signature of the revision that this pod serves."""
+    known = ((resource.get("status") or {}).get("signature") or {}).get("revision")
+    for pod in model_pods(children):
+        number = revision_of(pod)
+        if is_ready(pod) and pod_ip(pod) and number is not None and number != known:
+            return pod, number
+    return None
+
+
+def revision_of(child: JsonObject) -> int | None:
+    text = (child["metadata"].get("labels") or {}).get(names.LABEL_REVISION, "")
+    return int(text) if text.isdigit() else None
+
+
+def pod_ip(pod: JsonObject) -> str:
+    return str((pod.get("status") or {}).get("podIP") or "")
+
+
+def _component(pod: JsonObject) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(names.LABEL_COMPONENT, ""))
+
+
+def _has_controller(pod: JsonObject) -> bool:
+    """A pod without a ReplicaSet above it carries our labels by its own claim only."""
+    controller = controller_of(pod)
+    return controller is not None and controller.get("kind") == "ReplicaSet"
+
+
+def _is_unscheduled(pod: JsonObject) -> bool:
+    conditions: Iterable[JsonObject] = (pod.get("status") or {}).get("conditions") or ()
+    return any(item.get("type") == "PodScheduled" and item.get("status") == "False" for item in conditions)

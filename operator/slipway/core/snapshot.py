@@ -1,0 +1,95 @@
+"""Everything that one pass knows, read before the first decision. After this point nobody reads the world.
+
+Objects stay the plain dicts that the API server gave us; what needs a request of its own (routers, Triton) is a value here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from slipway.api.types import JsonObject, Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterAnswer:
+    """What one router says about itself over its ops port."""
+
+    routes_version: str  # version of the route table in force
+    clusters_version: str  # version of the cluster set in force
+    weights: Mapping[int, int]  # revision → percent, as written inside the route table in force
+    healthy_members: Mapping[
+        int, int
+    ]  # revision → hosts that pass this router's own health checks, HTTP and gRPC alike
+    active_requests: Mapping[int, int]  # revision → requests in flight from this router
+    rejected: str = ""  # Envoy's words about an update that it refused, "" if none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterView:
+    """One router pod and its answer; `answer` is None when nobody answered, `error` then says why."""
+
+    pod: str
+    answer: RouterAnswer | None
+    error: str = ""
+    unreachable_s: float = 0.0  # for how long nobody has answered; 0 while it answers
+    pod_ready: bool = True  # the kubelet's word: only a ready router gets connections from the client Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """Triton's own word about the model version in one pod. Source: Triton repository index, model readiness."""
+
+    pod: str
+    ready: bool
+    state: str = ""  # READY, LOADING, UNAVAILABLE, UNLOADING, or "" when Triton does not answer yet
+    reason: str = ""  # Triton's reason for UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One input or output of the model, as clients see it."""
+
+    name: str
+    datatype: str  # Open Inference Protocol name, e.g. "FP32"
+    shape: tuple[int, ...]  # -1 = variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    revision: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiles:
+    """The profiles ConfigMap as read; parsing happens in the plan, so that a bad one becomes a condition."""
+
+    data: Mapping[str, str]  # profile name → YAML text
+    error: str = ""  # why the ConfigMap could not be read, "" if it was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """Objects in the resource's namespace that carry its deployment label, whoever owns them."""
+
+    deployments: tuple[JsonObject, ...] = ()
+    services: tuple[JsonObject, ...] = ()
+    config_maps: tuple[JsonObject, ...] = ()
+    controller_revisions: tuple[JsonObject, ...] = ()
+    pods: tuple[JsonObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    now: datetime  # aware, UTC
+    resource: JsonObject  # the ModelDeployment, whole
+    platform: Platform
+    profiles: Profiles
+    children: Children = field(default_factory=Children)
+    routers: tuple[RouterView, ...] = ()
+    models: tuple[ModelState, ...] = ()
+    signature: Signature | None = None  # asked for only when status lacks the one of the serving revision
+    claim_exists: bool | None = None  # None: not asked, because nothing depends on it now

@@ -1,0 +1,120 @@
+"""Reads everything that one pass needs into a Snapshot: caches first, then the few questions that only live parts answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slipway.adapters.clock import Clock
+from slipway.adapters.store import Stores
+from slipway.api.types import JsonObject, Platform
+from slipway.core import questions
+from slipway.core.diagnosis import is_ready
+from slipway.core.snapshot import (
+    Children,
+    ModelState,
+    Profiles,
+    RouterAnswer,
+    RouterView,
+    Signature,
+    Snapshot,
+)
+from slipway.errors import SlipwayError, Unreachable
+
+
+class RouterDoor(Protocol):
+    async def inspect(self, pod_ip: str) -> RouterAnswer: ...
+
+
+class TritonDoor(Protocol):
+    async def model_state(self, pod: str, ip: str, model: str, revision: int) -> ModelState: ...
+
+    async def signature(self, ip: str, model: str, revision: int) -> Signature: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """The reading half of the loop. The only memory is since when a router has been silent; losing it costs 30 s."""
+
+    stores: Stores
+    routers: RouterDoor
+    triton: TritonDoor
+    clock: Clock
+    platform: Platform
+    profiles: Callable[[], Profiles]
+    claim_exists: Callable[[str, str], Awaitable[bool]]
+    silent_since: dict[str, float] = field(default_factory=dict)  # router pod uid → monotonic seconds
+
+    async def observe(self, namespace: str, name: str) -> Snapshot | None:
+        """The snapshot of one ModelDeployment, None if it is gone. Raises TransientError if the API server must be asked
+        and does not answer; silent routers and Tritons are facts, not errors."""
+        resource = self.stores.model_deployments.get(namespace, name)
+        if resource is None:
+            return None
+        children = self._children(namespace, name)
+        claim = questions.claim_to_look_up(resource, children)
+        model_name = (resource.get("spec") or {}).get("modelName") or name
+        routers, models, signature, claim_exists = await asyncio.gather(
+            asyncio.gather(*(self._ask_router(pod) for pod in questions.routers_to_ask(children))),
+            asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(children))),
+            self._read_signature(questions.signature_to_read(resource, children), model_name),
+            self._look_up(namespace, claim),
+        )
+        return Snapshot(
+            now=self.clock.now(),
+            resource=resource,
+            platform=self.platform,
+            profiles=self.profiles(),
+            children=children,
+            routers=tuple(routers),
+            models=tuple(model for model in models if model is not None),
+            signature=signature,
+            claim_exists=claim_exists,
+        )
+
+    def _children(self, namespace: str, name: str) -> Children:
+        stores = self.stores
+        return Children(
+            deployments=stores.deployments.for_deployment(namespace, name),
+            services=stores.services.for_deployment(namespace, name),
+            config_maps=stores.config_maps.for_deployment(namespace, name),
+            controller_revisions=stores.controller_revisions.for_deployment(namespace, name),
+            pods=stores.pods.for_deployment(namespace, name),
+        )
+
+    async def _ask_router(self, pod: JsonObject) -> RouterView:
+        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        try:
+            answer = await self.routers.inspect(questions.pod_ip(pod))
+        except Unreachable as error:
+            since = self.silent_since.setdefault(uid, self.clock.monotonic())
+            silent_s = self.clock.monotonic() - since
+            return RouterView(pod=name, answer=None, error=str(error), unreachable_s=silent_s, pod_ready=is_ready(pod))
+        self.silent_since.pop(uid, None)
+        return RouterView(pod=name, answer=answer, pod_ready=is_ready(pod))
+
+    async def _ask_model(self, pod: JsonObject, model: str) -> ModelState | None:
+        revision = questions.revision_of(pod)
+        if revision is None:
+            return None
+        return await self.triton.model_state(pod["metadata"]["name"], questions.pod_ip(pod), model, revision)
+
+    async def _read_signature(self, place: tuple[JsonObject, int] | None, model: str) -> Signature | None:
+        if place is None:
+            return None
+        pod, revision = place
+        try:
+            return await self.triton.signature(questions.pod_ip(pod), model, revision)
+        except SlipwayError:
+            return None  # asked again in the next pass; a signature is information, never a condition
+
+    async def _look_up(self, namespace: str, claim: str | None) -> bool | None:
+        return None if claim is None else await self.claim_exists(namespace, claim)
+
+    def forget(self, pods: tuple[JsonObject, ...]) -> None:
+        """Drop the silence of pods that are gone."""
+        alive = {pod["metadata"]["uid"] for pod in pods}
+        for uid in [uid for uid in self.silent_since if uid not in alive]:
+            del self.silent_since[uid]

@@ -89,7 +89,7 @@ def runtime(run: Run) -> bool:
 
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        passed = run_in_runtime_image("tests/runtime", report)
+        passed: bool = run_in_runtime_image("tests/runtime", report)
         if report.exists():
             run.tally.add(report)
     return passed

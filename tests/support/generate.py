@@ -1,7 +1,7 @@
 """Writes what is generated from a source in this repository: docs/reasons.md, and the chart's copy of the CRD.
 
-    python -m tests.support.generate           write
-    python -m tests.support.generate --check   exit 1 and name the files that are behind
+python -m tests.support.generate           write
+python -m tests.support.generate --check   exit 1 and name the files that are behind
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from slipway.api.status import Kind, Reason
+from tests.support import chart_crd
 
 ROOT = Path(__file__).resolve().parents[2]
 _TITLES = {Kind.STALL: "Stalled: somebody is needed", Kind.PROGRESS: "Reconciling: wait", Kind.WELL: "Well"}
@@ -33,7 +34,10 @@ def reasons_page() -> str:
 
 def generated() -> dict[Path, str]:
     """Path → the content that it should have."""
-    return {ROOT / "docs" / "reasons.md": reasons_page()}
+    return {
+        ROOT / "docs" / "reasons.md": reasons_page(),
+        chart_crd.COPY: chart_crd.wrap(chart_crd.SOURCE.read_text()),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,162 @@
+"""The steps of the journey, without presentation: the demo shows them, the end-to-end tests assert on them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import network
+from tests.cluster.binaries import helm
+from tests.cluster.guard import LocalCluster, require_local_cluster
+from tests.cluster.kube import Kube, Object
+from tests.cluster.paths import REPOSITORY
+from tests.cluster.shell import run, try_run
+from tests.cluster.storage import provide_volume
+
+OPERATOR_NAMESPACE = "slipway-system"
+CHART = REPOSITORY / "charts" / "slipway"
+LOCAL_VALUES = CHART / "ci" / "local-values.yaml"
+MANIFESTS = Path(__file__).parent / "manifests"
+CLAIM = "models"
+# Namespaces of models take only pods that pass the strictest profile: promise 5 is held by the API server, not by us.
+RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prediction, as `slipway-runtime predict` saw it."""
+
+    protocol: str
+    value: float
+    difference: float  # largest absolute difference from what torch computed when the model was packaged
+    revision: str  # x-slipway-revision of the answer
+    model_version: str  # Triton's own word
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One namespace with a claim of models, on the local cluster."""
+
+    local: LocalCluster
+    kube: Kube
+    namespace: str
+
+    @classmethod
+    def begin(cls, namespace: str) -> Journey:
+        """The namespace, restricted, and the claim in it. Refuses any cluster that tests.cluster did not make."""
+        local = require_local_cluster()
+        kube = Kube.local()
+        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": RESTRICTED}})
+        provide_volume(namespace, CLAIM)
+        return cls(local=local, kube=kube, namespace=namespace)
+
+    @property
+    def volume(self) -> Path:
+        """The claim's directory, seen from this machine."""
+        return provide_volume(self.namespace, CLAIM)
+
+    def train(self, version: str, *, name: str = "fraud", seed: int = 1, epochs: int = 12) -> list[dict[str, Any]]:
+        """A Job trains and packages `pvc://models/NAME/VERSION`; returns the lines that it logged."""
+        job = yaml.safe_load((MANIFESTS / "train.yaml").read_text())
+        job["metadata"]["name"] = f"train-{name}-{version}".replace(".", "-")
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        container["command"][-1] = f"/models/{name}/{version}"
+        container["command"] += ["--version-seed", str(seed), "--epochs", str(epochs)]
+        resource = f"job/{job['metadata']['name']}"
+        self.kube.delete(resource, self.namespace)
+        self.kube.apply(job, namespace=self.namespace)
+        done = self.kube.wait(resource, "end", _has_ended, namespace=self.namespace, timeout_s=300)
+        log = self.kube.kubectl("logs", resource, f"--namespace={self.namespace}")
+        if not (done.get("status") or {}).get("succeeded"):
+            raise RuntimeError(f"the training failed:\n{log}")
+        return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+    def wait_ready(self, name: str, on_change: Callable[[str, str], None], *, timeout_s: float = 180.0) -> Object:
+        """Until the condition Ready is True; `on_change(reason, message)` hears each step of the way."""
+        seen: list[str] = []
+
+        def look(found: Object) -> bool:
+            ready = condition(found, "Ready")
+            if ready["reason"] not in seen[-1:]:
+                seen.append(ready["reason"])
+                on_change(ready["reason"], ready["message"])
+            current = ready["observedGeneration"] == found["metadata"]["generation"]
+            return bool(current and ready["status"] == "True")
+
+        return self.kube.wait(f"mdep/{name}", "become Ready", look, namespace=self.namespace, timeout_s=timeout_s)
+
+    def predict(self, name: str, protocol: str, version: str = "1.0.0") -> Answer:
+        """Ask the client Service from inside the cluster's network and compare with torch's recorded answer."""
+        service = self.kube.get(f"service/{name}", self.namespace)
+        if service is None:
+            raise RuntimeError(f"there is no Service {self.namespace}/{name}")
+        port = 8001 if protocol == "grpc" else 8000
+        answer = self.inside(
+            *(sys.executable, "-m", "slipway_runtime", "predict", "--json", "--protocol", protocol),
+            *("--address", f"{service['spec']['clusterIP']}:{port}", "--model", name, "--atol", "1e-5", "--rtol", "0"),
+            *("--artefact", str(self.volume / "fraud" / version)),
+        )
+        document = json.loads(answer)
+        if "samples" not in document:
+            raise RuntimeError(f"{protocol}: {document.get('error')}")
+        sample = document["samples"][0]
+        return Answer(
+            protocol=protocol,
+            value=float(sample["outputs"][0]["data"][0]),
+            difference=max(float(entry["maxDifference"]) for entry in sample["differences"]),
+            revision=str(sample["revision"]),
+            model_version=str(sample["modelVersion"]),
+            ok=bool(document["ok"]),
+        )
+
+    def inside(self, *command: str, timeout_s: float = 60.0) -> str:
+        """Standard output of a command run inside the cluster's network, whatever its exit code."""
+        return try_run([*network.enter(self.local.layout), *command], timeout_s=timeout_s).stdout
+
+
+def install_operator(local: LocalCluster, kube: Kube) -> None:
+    """`helm upgrade --install` with the local images; a newly built operator image rolls its pod."""
+    record = local.layout.containerd_root / "slipway-images.json"
+    built = json.loads(record.read_text())["slipway.dev/operator:dev"][:16]
+    kube.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE, "labels": RESTRICTED}}
+    )
+    started = time.monotonic()
+    # fmt: off
+    run([
+        str(helm()), "upgrade", "--install", "slipway", str(CHART),
+        f"--kubeconfig={local.layout.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}",
+        f"--values={LOCAL_VALUES}", f"--set-string=podAnnotations.image={built}", "--wait", "--timeout=120s",
+    ], timeout_s=180)
+    # fmt: on
+    if time.monotonic() - started > 120:
+        raise RuntimeError("helm waited longer than it was told to")
+
+
+def condition(found: Object, type_: str) -> dict[str, Any]:
+    """One condition of a ModelDeployment; an empty one before the first sight."""
+    for item in (found.get("status") or {}).get("conditions") or ():
+        if item["type"] == type_:
+            return dict(item)
+    return {
+        "status": "Unknown",
+        "reason": "NotSeen",
+        "message": "the operator has not seen it yet",
+        "observedGeneration": 0,
+    }
+
+
+def _has_ended(job: Object) -> bool:
+    status = job.get("status") or {}
+    return bool(status.get("succeeded") or status.get("failed"))

@@ -1,0 +1,188 @@
+"""One bad manifest per rule of the CRD: the real API server refuses it, and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.api.parse import parse_spec
+from tests.integration.crd.conftest import ModelDeployments
+from tests.integration.crd.manifests import model_deployment
+from tests.support.crd_schema import all_fields
+
+MESSAGES = [
+    " ".join(rule["message"].split())
+    for field in all_fields()
+    for rule in field.schema.get("x-kubernetes-validations", ())
+]
+
+
+def uri(text: str) -> dict[str, Any]:
+    return model_deployment(model={"storageUri": text})
+
+
+def runtime(**fields: Any) -> dict[str, Any]:
+    return model_deployment(runtime=fields)
+
+
+def resources(**fields: Any) -> dict[str, Any]:
+    return runtime(resources=fields)
+
+
+def toleration(**fields: Any) -> dict[str, Any]:
+    return runtime(tolerations=[fields])
+
+
+GPU = "nvidia.com/gpu"
+
+# (what is wrong, the manifest, how the message of the rule begins)
+BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
+    ("name too long", model_deployment("a" * 41), "metadata.name must have at most 40 characters"),
+    ("name begins with a digit", model_deployment("4fraud"), "metadata.name must have at most 40 characters"),
+    ("name with a dot", model_deployment("fraud.risk"), "metadata.name must have at most 40 characters"),
+    ("name of a revision", model_deployment("fraud-r4"), "metadata.name must not end in -router"),
+    ("name of a router", model_deployment("fraud-router"), "metadata.name must not end in -router"),
+    ("another scheme", uri("s3://models/fraud"), "spec.model.storageUri must be pvc://CLAIM/DIRECTORY"),
+    ("no scheme", uri("models/fraud"), "spec.model.storageUri must be pvc://CLAIM/DIRECTORY"),
+    ("no claim", uri("pvc:///fraud"), "spec.model.storageUri must name a claim"),
+    ("claim in capitals", uri("pvc://Models/fraud"), "spec.model.storageUri must name a claim"),
+    ("way out of the volume", uri("pvc://models/a/../../b"), "spec.model.storageUri must not have '.' or '..'"),
+    ("way out at the end", uri("pvc://models/.."), "spec.model.storageUri must not have '.' or '..'"),
+    ("dot in the path", uri("pvc://models/./a"), "spec.model.storageUri must not have '.' or '..'"),
+    ("slash at the end", uri("pvc://models/fraud/"), "spec.model.storageUri must not have '//'"),
+    ("slash after the claim only", uri("pvc://models/"), "spec.model.storageUri must not have '//'"),
+    ("leading slash of the path", uri("pvc://models//fraud"), "spec.model.storageUri must not have '//'"),
+    ("empty part in the path", uri("pvc://models/a//b"), "spec.model.storageUri must not have '//'"),
+    ("variable in the path", uri("pvc://models/$(HOME)"), "spec.model.storageUri has a directory name"),
+    ("hidden directory", uri("pvc://models/.git"), "spec.model.storageUri has a directory name"),
+    ("line break in the path", uri("pvc://models/a\nb"), "spec.model.storageUri has a directory name"),
+    (
+        "batching without a batch",
+        model_deployment(model={"config": {"maxBatchSize": 0, "dynamicBatching": {}}}),
+        "spec.model.config.maxBatchSize must be at least 1",
+    ),
+    ("half a GPU", resources(limits={GPU: "0.5"}), f"limits of {GPU} must be a whole number"),
+    ("GPU in milli", resources(limits={GPU: "500m"}), f"limits of {GPU} must be a whole number"),
+    ("GPU requested only", resources(requests={GPU: "1"}), f"requests of {GPU} must equal its limits"),
+    (
+        "GPU request unlike the limit",
+        resources(limits={GPU: "2"}, requests={GPU: "1"}),
+        f"requests of {GPU} must equal its limits",
+    ),
+    (
+        "request above the limit",
+        resources(limits={"memory": "1Gi"}, requests={"memory": "2048Mi"}),
+        "requests must not be above limits",
+    ),
+    ("resource with an endless name", resources(limits={"x" * 254: "1"}), "a resource's name has at most 253"),
+    ("toleration of nothing", toleration(effect="NoSchedule"), "a toleration without a key"),
+    (
+        "toleration of existence with a value",
+        toleration(key="gpu", operator="Exists", value="yes"),
+        "a toleration with operator Exists",
+    ),
+    (
+        "seconds without NoExecute",
+        toleration(key="gpu", tolerationSeconds=5),
+        "tolerationSeconds needs effect NoExecute",
+    ),
+    ("home elsewhere", runtime(env=[{"name": "HOME", "value": "/models"}]), "HOME and TMPDIR are set by Slipway"),
+    ("tiny shared memory", runtime(shmSize="1"), "spec.runtime.shmSize must be at least 1Mi"),
+]
+# Rules that only an edit can break; test_edits.py has their examples.
+TRANSITIONS = ("spec.modelName cannot be", "spec.model cannot be edited", "spec.runtime cannot be edited")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "start"), [case[1:] for case in BROKEN_RULES], ids=[case[0] for case in BROKEN_RULES]
+)
+def test_a_broken_rule_is_refused_with_its_message(
+    deployments: ModelDeployments, manifest: dict[str, Any], start: str
+) -> None:
+    answer = deployments.create(manifest, dry_run=True)
+    assert answer.code == 422, answer
+    (whole,) = (message for message in MESSAGES if message.startswith(start))
+    assert whole in answer.message
+
+
+def test_every_rule_has_a_bad_example() -> None:
+    starts = {start for _, _, start in BROKEN_RULES} | set(TRANSITIONS)
+    for message in MESSAGES:
+        assert any(message.startswith(start) for start in starts), f"no example breaks: {message}"
+
+
+# (what is wrong, the manifest, the path in the server's message)
+BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
+    ("no model", model_deployment(model=None), "spec.model: Required value"),
+    ("no version", model_deployment(model={"version": None}), "spec.model.version: Required value"),
+    ("no uri", model_deployment(model={"storageUri": None}), "spec.model.storageUri: Required value"),
+    ("version as a number", model_deployment(model={"version": 1.4}), "spec.model.version: Invalid value"),
+    ("version with spaces", model_deployment(model={"version": "1 4"}), "spec.model.version: Invalid value"),
+    ("short digest", model_deployment(model={"digest": "sha256:ab"}), "spec.model.digest: Invalid value"),
+    (
+        "digest in capitals",
+        model_deployment(model={"digest": f"sha256:{'A' * 64}"}),
+        "spec.model.digest: Invalid value",
+    ),
+    ("format of a later release", model_deployment(model={"format": "onnx"}), "spec.model.format: Unsupported value"),
+    ("no instance", model_deployment(model={"config": {"instances": 0}}), "spec.model.config.instances: Invalid value"),
+    ("model name with a slash", model_deployment(modelName="a/b"), "spec.modelName: Invalid value"),
+    ("model name upwards", model_deployment(modelName=".."), "spec.modelName: Invalid value"),
+    ("no replica", model_deployment(replicas=0), "spec.replicas: Invalid value"),
+    ("no router", model_deployment(traffic={"router": {"replicas": 0}}), "spec.traffic.router.replicas: Invalid value"),
+    ("no quantity", resources(limits={"memory": "8 GB"}), "spec.runtime.resources.limits.memory: Invalid value"),
+    ("negative quantity", resources(limits={"cpu": "-1"}), "spec.runtime.resources.limits.cpu: Invalid value"),
+    ("shm as words", runtime(shmSize="big"), "spec.runtime.shmSize: Invalid value"),
+    ("startup in no time", runtime(startupTimeoutSeconds=1), "spec.runtime.startupTimeoutSeconds: Invalid value"),
+    ("profile in capitals", runtime(profile="Triton"), "spec.runtime.profile: Invalid value"),
+    ("variable with a dash", runtime(env=[{"name": "A-B"}]), "spec.runtime.env[0].name: Invalid value"),
+    ("variable twice", runtime(env=[{"name": "A"}, {"name": "A"}]), "spec.runtime.env[1]: Duplicate value"),
+    ("effect unknown", toleration(key="gpu", effect="Never"), "spec.runtime.tolerations[0].effect: Unsupported value"),
+]
+
+
+@pytest.mark.parametrize(("manifest", "path"), [case[1:] for case in BAD_VALUES], ids=[case[0] for case in BAD_VALUES])
+def test_a_bad_value_is_refused_with_its_path(
+    deployments: ModelDeployments, manifest: dict[str, Any], path: str
+) -> None:
+    answer = deployments.create(manifest, dry_run=True)
+    assert answer.code == 422, answer
+    assert path in answer.message
+
+
+# What the rules must let through: the edges of each.
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("name of 40 characters", model_deployment("a" * 40)),
+    ("name of one letter", model_deployment("a")),
+    ("name that ends in a bare r", model_deployment("fraud-r")),
+    ("name with r and a number inside", model_deployment("fraud-r4-eu")),
+    ("name r4 on its own", model_deployment("r4")),
+    ("root of the volume", uri("pvc://models")),
+    ("dots and signs inside names", uri("pvc://team.models/a..b/v1.4.0+cu12/x=1@2/_c-d")),
+    ("GPUs as a number", resources(limits={GPU: 1})),
+    ("GPUs as text, requested alike", resources(limits={GPU: "2"}, requests={GPU: 2})),
+    ("equal amounts in other words", resources(limits={"memory": "1Gi"}, requests={"memory": "1024Mi"})),
+    ("a request without a limit", resources(requests={"cpu": "500m", "memory": 1073741824})),
+    ("batching with the manifest's size", model_deployment(model={"config": {"dynamicBatching": {}}})),
+    ("no batching", model_deployment(model={"config": {"maxBatchSize": 0}})),
+    ("every taint tolerated", toleration(operator="Exists")),
+    ("a taint tolerated by value", toleration(key="gpu", value="yes", effect="NoExecute", tolerationSeconds=30)),
+    ("an empty variable", runtime(env=[{"name": "EMPTY"}])),
+    ("an empty runtime", model_deployment(runtime={})),
+    ("model name in capitals", model_deployment(modelName="Fraud_v2.large")),
+]
+
+
+@pytest.mark.parametrize("manifest", [case[1] for case in GOOD], ids=[case[0] for case in GOOD])
+def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict[str, Any]) -> None:
+    stored = deployments.create(manifest, dry_run=True).expect(201)
+    parse_spec(stored)  # the operator agrees
+
+
+def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
+    """kubectl asks for strict validation by default; without it the field would vanish silently."""
+    answer = deployments.create(model_deployment(model={"versoin": "2"}, rollout={}), dry_run=True)
+    assert answer.code == 400
+    assert 'unknown field "spec.model.versoin"' in answer.message
+    assert 'unknown field "spec.rollout"' in answer.message

@@ -1,0 +1,177 @@
+"""The CRD keeps its own rules: described, bounded, no traps. Whether an API server agrees is in tests/integration/crd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.api import names
+from slipway.api.parse import FORMATS, parse_spec
+from slipway.api.status import ConditionType
+from slipway.build.triton_pod import triton_environment
+from slipway.errors import SpecError
+from tests.support.crd_schema import CRD_PATH, EXAMPLES, Field, all_fields, load_crd, load_version
+
+FIELDS = all_fields()
+BY_PATH = {field.path: field for field in FIELDS}
+LINE = 120
+# The API server allows nothing but name and generateName below metadata, and no description of metadata itself.
+UNDESCRIBED = {"metadata"}
+
+
+def named(fields: list[Field]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("field", fields, ids=[field.path or "root" for field in fields])
+
+
+@named([field for field in FIELDS if field.path not in UNDESCRIBED])
+def test_every_field_says_what_it_is_in_three_lines(field: Field) -> None:
+    text = field.schema.get("description", "")
+    assert text, f"{field.path} has no description"
+    assert len(text) <= 3 * LINE, f"{field.path} is described in {len(text)} characters"
+    assert len(text.splitlines()) <= 3
+    assert text.rstrip().endswith(".") or text.endswith("/"), f"{field.path} is not described in a sentence"
+
+
+@named([field for field in FIELDS if field.schema.get("type") == "array"])
+def test_every_list_is_bounded_and_says_how_it_merges(field: Field) -> None:
+    assert 0 < field.schema["maxItems"] <= 256
+    kind = field.schema["x-kubernetes-list-type"]
+    assert kind in {"map", "atomic"}
+    if kind == "map":
+        keys = field.schema["x-kubernetes-list-map-keys"]
+        assert set(keys) <= set(field.schema["items"]["required"])
+
+
+@named([field for field in FIELDS if "additionalProperties" in field.schema])
+def test_every_map_is_bounded(field: Field) -> None:
+    assert 0 < field.schema["maxProperties"] <= 64
+
+
+@named([field for field in FIELDS if field.schema.get("type") == "string" or "pattern" in field.schema])
+def test_every_string_is_bounded(field: Field) -> None:
+    assert 0 < field.schema["maxLength"] <= 32768
+
+
+@named([field for field in FIELDS if field.schema.get("type") == "integer"])
+def test_every_integer_has_a_width_and_a_lower_bound(field: Field) -> None:
+    assert field.schema["format"] in {"int32", "int64"}
+    # A negative tolerationSeconds is legal in a Pod: evict at once.
+    assert "minimum" in field.schema or field.path.endswith("tolerationSeconds")
+
+
+def test_no_float_no_boolean_and_no_untyped_field() -> None:
+    for field in FIELDS:
+        if field.schema.get("x-kubernetes-int-or-string"):
+            continue
+        assert field.schema.get("type") in {"object", "array", "string", "integer"}, field.path
+        assert "x-kubernetes-preserve-unknown-fields" not in field.schema, field.path
+
+
+def test_replicas_is_the_only_default() -> None:
+    """Others would enter the user's spec: drift inside list items, another hash below model and runtime."""
+    assert [field.path for field in FIELDS if "default" in field.schema] == ["spec.replicas"]
+    assert BY_PATH["spec.replicas"].schema["default"] == 1
+    assert BY_PATH["spec.replicas"].schema["minimum"] == 1
+
+
+def test_every_rule_has_a_message_that_says_what_to_do() -> None:
+    verbs = ("write", "choose", "apply", "copy", "rename", "raise", "set ", "remove", "lower", "put ", "ask ")
+    rules = [(field.path, rule) for field in FIELDS for rule in field.schema.get("x-kubernetes-validations", ())]
+    assert len(rules) >= 10
+    for path, rule in rules:
+        message = rule.get("message", "")
+        assert any(verb in message.lower() for verb in verbs), f"{path}: {message!r}"
+        assert "\n" not in message, f"{path}: the message breaks its line"
+        assert len(message) <= 3 * LINE, f"{path}: {len(message)} characters"
+
+
+def test_schema_holds_exactly_what_is_implemented() -> None:
+    """Fields of later releases come with the code that carries them out."""
+
+    def below(path: str) -> set[str]:
+        return set(BY_PATH[path].schema["properties"])
+
+    assert below("spec") == {"modelName", "model", "runtime", "replicas", "traffic"}
+    assert below("spec.model") == {"version", "storageUri", "digest", "format", "config"}
+    assert below("spec.model.config") == {"maxBatchSize", "dynamicBatching", "instances"}
+    assert below("spec.runtime") == {
+        "profile",
+        "resources",
+        "nodeSelector",
+        "tolerations",
+        "priorityClassName",
+        "runtimeClassName",
+        "imagePullSecrets",
+        "env",
+        "shmSize",
+        "startupTimeoutSeconds",
+    }
+    assert below("spec.traffic") == {"router"}
+    assert below("spec.traffic.router") == {"replicas"}
+    assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
+    for kind in ConditionType:
+        assert kind.value in BY_PATH["status.conditions"].schema["description"]
+
+
+@pytest.mark.parametrize("name", ["HOME", "TMPDIR"])
+def test_variables_that_the_builder_refuses_are_refused_by_a_rule(name: str) -> None:
+    spec = parse_spec(yaml.safe_load(EXAMPLES[0].read_text(encoding="utf-8")))
+    with pytest.raises(SpecError):
+        triton_environment(replace(spec.runtime, env=((name, "x"),)), instances=1)
+    (rule,) = BY_PATH["spec.runtime.env[].name"].schema["x-kubernetes-validations"]
+    assert f"'{name}'" in rule["rule"]
+
+
+def test_nothing_of_status_is_required() -> None:
+    assert "required" not in BY_PATH["status"].schema
+    assert BY_PATH[""].schema["required"] == ["spec"]
+
+
+def test_names_agree_with_the_operator() -> None:
+    crd = load_crd()
+    assert crd["metadata"]["name"] == f"{names.PLURAL}.{names.GROUP}"
+    assert crd["spec"]["group"] == names.GROUP
+    assert crd["spec"]["names"]["kind"] == names.KIND
+    assert load_version()["name"] == names.VERSION
+    assert crd["spec"]["names"]["shortNames"] == ["mdep"]
+    assert crd["spec"]["names"]["categories"] == ["slipway"]
+
+
+def test_columns_are_ready_stable_update_weight_status_age_and_a_wide_set() -> None:
+    columns = load_version()["additionalPrinterColumns"]
+    assert [column["name"] for column in columns if not column.get("priority")] == [
+        "Ready",
+        "Stable",
+        "Update",
+        "Weight",
+        "Status",
+        "Age",
+    ]
+    assert [column["name"] for column in columns if column.get("priority") == 1] == ["Message", "Replicas", "URL"]
+    assert all(column["description"] for column in columns)
+
+
+def test_scale_has_three_paths_that_exist() -> None:
+    scale = load_version()["subresources"]["scale"]
+    assert set(scale) == {"specReplicasPath", "statusReplicasPath", "labelSelectorPath"}
+    for path in scale.values():
+        assert path.lstrip(".") in BY_PATH
+    assert load_version()["subresources"]["status"] == {}
+
+
+def test_crd_fits_the_annotation_of_client_side_apply() -> None:
+    """The API server refuses annotations above 262144 bytes, and kubectl apply stores the whole object in one."""
+    assert len(CRD_PATH.read_bytes()) < 200_000
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_can_be_parsed_by_the_operator(path: Any) -> None:
+    parsed = parse_spec(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert parsed.model.source.claim == "models"
+
+
+def test_there_is_a_minimal_a_gpu_and_a_cpu_example() -> None:
+    assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu"}

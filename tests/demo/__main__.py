@@ -60,7 +60,6 @@ def _run(show: Show) -> None:
     )
     with show.chapter("a local Kubernetes, and the images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)
-        Cluster(layout, show.progress).update_images(CLUSTER_IMAGES)
     journey = Journey.begin(NAMESPACE)
     with (
         show.chapter("a model, trained and packaged in the cluster"),

@@ -1,0 +1,20 @@
+"""One spelling for every JSON document that we hash or write: equal values give equal bytes, on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from slipway.api.types import Json
+
+VERSION_LENGTH = 16  # hex digits; 64 bits tell the few tables of one deployment apart and stay readable in a status
+
+
+def canonical_json(value: Json) -> str:
+    """Sorted keys, no spaces, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_version(value: Json) -> str:
+    """A short name for this content: the same content, the same name."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:VERSION_LENGTH]

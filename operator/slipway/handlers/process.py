@@ -1,0 +1,269 @@
+"""Starts everything in the right order, keeps it running, and ends it cleanly.
+
+    connect ▸ caches ▸ queue ▸ HTTP server ▸ informers, supervisor, workers ▸ kopf      all in one event loop
+    SIGTERM ▸ no new keys ▸ running passes end (10 s) ▸ kopf ends ▸ tasks cancelled ▸ sessions closed ▸ exit 0
+
+Every task of ours is created before kopf starts: when kopf ends, it cancels whatever is younger than itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from slipway import __version__, telemetry
+from slipway.adapters.clock import SystemClock
+from slipway.adapters.cluster import Cluster
+from slipway.adapters.election import AlwaysLeader
+from slipway.adapters.informer import Informer, Scope
+from slipway.adapters.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    MODEL_DEPLOYMENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SERVICES,
+)
+from slipway.adapters.store import Store, Stores
+from slipway.api import names
+from slipway.core.snapshot import Profiles
+from slipway.errors import NotFound
+from slipway.handlers.events import build_registry, ring_on_news
+from slipway.handlers.framework import keep_running
+from slipway.handlers.health import Health, HealthServer
+from slipway.loop.queue import Key, WorkQueue
+from slipway.loop.supervisor import Supervisor
+from slipway.loop.worker import Reconcile, Worker
+from slipway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 10.0
+KOPF_END_S = 8.0  # kopf gives what it takes for its own tasks 5 s
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS)
+
+# What turns the parts below into a reconciler; a test gives its own.
+Compose = Callable[["Parts"], Reconcile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a reconciler is put together from."""
+
+    settings: Settings
+    cluster: Cluster
+    stores: Stores
+    profiles: Callable[[], Profiles]
+    clock: SystemClock
+    cleanup: AsyncExitStack  # for doors that must be closed at the end
+
+
+def compose(parts: Parts) -> Reconcile:
+    """The real reconciler. Its parts are imported here, so that the plumbing can be tested with another one."""
+    import aiohttp
+
+    from slipway.adapters.router import Routers
+    from slipway.adapters.triton import Triton
+    from slipway.loop.apply import Applier
+    from slipway.loop.observe import Observer
+    from slipway.loop.reconcile import Reconciler
+    from slipway.loop.report import Reporter
+
+    # Pods are asked directly: no proxy, no cookies, nothing of the environment.
+    session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+    parts.cleanup.push_async_callback(session.close)
+
+    async def claim_exists(namespace: str, name: str) -> bool:
+        try:
+            await parts.cluster.get(PERSISTENT_VOLUME_CLAIMS, namespace, name)
+        except NotFound:
+            return False
+        return True
+
+    observer = Observer(
+        stores=parts.stores,
+        routers=Routers(session),
+        triton=Triton(session),
+        clock=parts.clock,
+        platform=parts.settings.platform,
+        profiles=parts.profiles,
+        claim_exists=claim_exists,
+    )
+    reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments)
+    applier = Applier(cluster=parts.cluster, stores=parts.stores)
+    return Reconciler(observer=observer, applier=applier, reporter=reporter).reconcile
+
+
+async def run(settings: Settings, *, composer: Compose = compose) -> None:
+    """The whole life of the operator. Returns after SIGTERM or SIGINT; raises OSError if the port is taken."""
+    stop, kopf_stop = asyncio.Event(), asyncio.Event()
+    _stop_on_signals(stop)
+    async with AsyncExitStack() as cleanup:
+        clock = SystemClock()
+        cluster = await Cluster.connect(settings.access, clock, instance=settings.pod_name)
+        cleanup.push_async_callback(cluster.close)
+        stores, profiles_store = Stores.empty(), Store()
+        queue = WorkQueue(clock)
+        leadership = AlwaysLeader()
+        telemetry.watch_queue(queue.depth, queue.oldest_age_s)
+        telemetry.watch_leadership(leadership.is_leader)
+        ring_on_news(stores.model_deployments, queue.add)
+
+        health = Health(clock=clock)
+        supervisor = Supervisor(cluster, stores.model_deployments, clock=clock)
+        informers = _informers(cluster, stores, clock, queue, supervisor)
+        informers["profiles"] = _profiles_informer(cluster, settings, profiles_store, clock)
+        profiles_store.subscribe(lambda _before, _after: _ring_all(stores.model_deployments, queue))
+        health.caches = {name: informer.synced for name, informer in informers.items()}
+        health.caches[MODEL_DEPLOYMENTS.plural] = supervisor.primed
+        health.progress = {name: _progress_of(informer) for name, informer in informers.items()}
+        health.progress["supervisor"] = _progress_of(supervisor)
+
+        server = HealthServer(health, settings.http_port)
+        port = await server.start()
+        cleanup.push_async_callback(server.stop)
+        log.info(
+            "starting",
+            extra={"version": __version__, "http_port": port, "server": cluster.server, "workers": settings.workers},
+        )
+        parts = Parts(
+            settings=settings,
+            cluster=cluster,
+            stores=stores,
+            profiles=_profiles_reader(profiles_store, informers["profiles"], settings),
+            clock=clock,
+            cleanup=cleanup,
+        )
+        reconcile = composer(parts)
+        async with _tasks() as spawn:
+            for name, informer in informers.items():
+                health.tasks[f"informer {name}"] = spawn(f"informer {name}", informer.run())
+            health.tasks["supervisor"] = spawn("supervisor", supervisor.run())
+            for number in range(settings.workers):
+                worker = Worker(
+                    queue, reconcile, leadership=leadership, wait_until_synced=_all_set(tuple(health.caches.values()))
+                )
+                health.tasks[f"worker {number}"] = spawn(f"worker {number}", worker.run())
+            registry = build_registry(stores.model_deployments, cluster, clock)
+
+            def kopf_started() -> None:
+                _stop_on_signals(stop)
+                supervisor.list_soon()  # kopf's own list tells of no deletion
+
+            kopf_task = spawn("kopf", keep_running(registry, kopf_stop, kopf_started))
+            health.tasks["kopf"] = kopf_task
+            await stop.wait()
+            log.info("stopping")
+            health.stopping = True
+            await _end(queue, kopf_task, kopf_stop)
+    log.info("stopped")
+
+
+async def _end(queue: WorkQueue, kopf_task: asyncio.Task[None], kopf_stop: asyncio.Event) -> None:
+    queue.close()
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await queue.drain()
+    except TimeoutError:
+        log.warning("passes cancelled", extra={"cause": f"still running {DRAIN_S:.0f} s after the stop signal"})
+    # Only now: kopf would cancel the helpers of running passes 5 s after it was told to stop.
+    kopf_stop.set()
+    await asyncio.wait((kopf_task,), timeout=KOPF_END_S)
+
+
+def _informers(
+    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor
+) -> dict[str, Informer]:
+    def ring(namespace: str, deployment: str) -> None:
+        # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
+        if stores.model_deployments.get(namespace, deployment) is not None:
+            queue.add(Key(namespace, deployment))
+
+    informers = {}
+    for resource in OWNED:
+        store = stores.of(resource)
+        telemetry.watch_store(resource.plural, store.__len__)
+        informers[resource.plural] = Informer(
+            cluster,
+            resource,
+            store,
+            clock=clock,
+            label_selector=names.LABEL_DEPLOYMENT,
+            on_change=ring,
+            on_relist=supervisor.list_soon,
+        )
+    telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
+    return informers
+
+
+def _profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:
+    """Watches one ConfigMap, so that reading the profiles costs no request."""
+    scope = Scope(namespace=settings.namespace, field_selector=f"metadata.name={settings.profiles_config_map}")
+    return Informer(cluster, CONFIG_MAPS, store, clock=clock, scope=scope)
+
+
+def _profiles_reader(store: Store, informer: Informer, settings: Settings) -> Callable[[], Profiles]:
+    def read() -> Profiles:
+        place = f"{settings.namespace}/{settings.profiles_config_map}"
+        if not informer.synced.is_set():
+            return Profiles(data={}, error=f"ConfigMap {place} was not read yet")
+        config_map = store.get(settings.namespace, settings.profiles_config_map)
+        if config_map is None:
+            return Profiles(data={}, error=f"ConfigMap {place} does not exist")
+        return Profiles(data=dict(config_map.get("data") or {}))
+
+    return read
+
+
+def _ring_all(store: Store, queue: WorkQueue) -> None:
+    for key in store.known():
+        queue.add(Key(*key))
+
+
+def _progress_of(part: Informer | Supervisor) -> Callable[[], float]:
+    return lambda: part.last_progress
+
+
+def _all_set(flags: tuple[asyncio.Event, ...]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def wait() -> None:
+        for flag in flags:
+            await flag.wait()
+
+    return wait
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Also called after each start of kopf, which takes the handlers for itself and does not give them back."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]]:
+    """Tasks that are cancelled and awaited at the end. One that dies is logged at once; liveness then says so."""
+    spawned: list[asyncio.Task[None]] = []
+
+    def report(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("task died", extra={"task": task.get_name()}, exc_info=error)
+
+    def spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(report)
+        spawned.append(task)
+        return task
+
+    try:
+        yield spawn
+    finally:
+        for task in spawned:
+            task.cancel()
+        if spawned:
+            await asyncio.wait(spawned, timeout=KOPF_END_S)

@@ -1,0 +1,82 @@
+"""Lists the ModelDeployments once a minute, so that a lost event, a dead stream or a dead kopf costs a minute.
+
+Its first list is the barrier: no pass runs before it. Deletions are found here too; kopf's own re-list loses them.
+Whoever must be rung is told by the store, which sees events, lists and answers alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from slipway import telemetry
+from slipway.adapters.backoff import Backoff, Jitter
+from slipway.adapters.clock import Clock
+from slipway.adapters.cluster import Cluster
+from slipway.adapters.resources import MODEL_DEPLOYMENTS
+from slipway.adapters.store import Store
+from slipway.errors import SlipwayError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 60.0
+SOONEST_S = 2.0  # between two lists, however often somebody asks for one
+
+
+class Supervisor:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        *,
+        clock: Clock,
+        interval_s: float = INTERVAL_S,
+        jitter: Jitter = random.uniform,
+    ) -> None:
+        self.primed = asyncio.Event()
+        self.last_progress = clock.monotonic()
+        self._cluster = cluster
+        self._store = store
+        self._clock = clock
+        self._interval_s = interval_s
+        self._jitter = jitter
+        self._backoff = Backoff(jitter=jitter)
+        self._wanted = asyncio.Event()
+
+    def list_soon(self) -> None:
+        """Somebody has reason to think that events were lost: kopf was started again, or the API server was away."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Never returns, never raises but for a cancellation or a bug."""
+        while True:
+            try:
+                await self.list_once()
+                delay_s = self._jitter(self._interval_s * 0.8, self._interval_s * 1.2)
+            except SlipwayError as error:
+                delay_s = self._backoff.next_s()
+                telemetry.watch_restarts.labels(MODEL_DEPLOYMENTS.plural, type(error).__name__).inc()
+                log.warning("list failed", extra={"cause": str(error), "retry_in_s": round(delay_s, 2)})
+            # Also after a failure: an API server that is away and being asked again is progress.
+            self.last_progress = self._clock.monotonic()
+            await self._pause(delay_s)
+
+    async def _pause(self, delay_s: float) -> None:
+        await asyncio.sleep(min(SOONEST_S, delay_s))
+        try:
+            async with asyncio.timeout(max(0.0, delay_s - SOONEST_S)):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wanted.clear()
+
+    async def list_once(self) -> None:
+        asked_at = self._store.highest
+        objects, version = await self._cluster.list(MODEL_DEPLOYMENTS)
+        self._store.replace(objects, int(version), asked_at=asked_at)
+        self._backoff.reset()
+        if not self.primed.is_set():
+            log.info("model deployments listed", extra={"objects": len(objects)})
+            self.primed.set()

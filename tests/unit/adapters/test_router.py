@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.adapters.router import STATS_FILTER, Routers, parse_stats
+from slipway.errors import Unreachable
+from tests.unit.adapters.fake_http import FakeSession
+
+ROUTE = {"routes": "abc", "weights": {"1": 90, "2": 10}}
+STATS = """\
+cluster_manager.cds.version_text: "def"
+http.http.rds.slipway.version_text: "abc"
+cluster_manager.cds.update_failure: 0
+cluster_manager.cds.update_rejected: 0
+http.http.rds.slipway.update_failure: 0
+http.http.rds.slipway.update_rejected: 0
+cluster.r1-http.membership_healthy: 2
+cluster.r1-grpc.membership_healthy: 1
+cluster.r2-http.membership_healthy: 1
+cluster.r1-http.upstream_rq_active: 3
+cluster.r1-grpc.upstream_rq_active: 4
+cluster.r1-grpc.upstream_rq_pending_active: 2
+"""
+
+
+def router(route: Any = (200, ROUTE), stats: Any = (200, STATS)) -> tuple[Routers, FakeSession]:
+    fake = FakeSession({"GET /.slipway/route": route, "GET /stats": stats})
+    return Routers(fake.session), fake
+
+
+async def test_an_answer_is_read_from_the_route_table_and_the_statistics() -> None:
+    asked, fake = router()
+    answer = await asked.inspect("10.0.0.7")
+    assert (answer.routes_version, answer.clusters_version) == ("abc", "def")
+    assert answer.weights == {1: 90, 2: 10}
+    assert answer.rejected == ""
+    assert {url.partition("?")[0] for url in fake.asked} == {
+        "http://10.0.0.7:9902/.slipway/route",
+        "http://10.0.0.7:9902/stats",
+    }
+
+
+async def test_a_member_counts_only_if_it_is_healthy_for_http_and_grpc() -> None:
+    asked, _ = router()
+    assert (await asked.inspect("10.0.0.7")).healthy_members == {1: 1, 2: 0}
+
+
+async def test_requests_in_flight_include_those_that_wait_for_a_connection() -> None:
+    asked, _ = router()
+    assert (await asked.inspect("10.0.0.7")).active_requests == {1: 9}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("cluster_manager.cds.update_rejected: 2", "clusters: 2 rejected"),
+        ("cluster_manager.cds.update_failure: 1", "clusters: 1 failed to read"),
+        ("http.http.rds.slipway.update_rejected: 1", "routes: 1 rejected"),
+        ("http.grpc.rds.slipway.update_failure: 1", "routes: 1 failed to read"),
+        ("cluster.r1-http.update_failure: 7", ""),  # DNS, not configuration
+    ],
+)
+async def test_refused_updates_of_routes_and_of_clusters_are_reported(line: str, words: str) -> None:
+    name = line.partition(":")[0]
+    kept = [old for old in STATS.splitlines() if not old.startswith(name)]
+    asked, _ = router(stats=(200, "\n".join([*kept, line])))
+    assert (await asked.inspect("10.0.0.7")).rejected == words
+
+
+def test_the_filter_asks_for_all_that_is_read_and_for_nothing_of_dns() -> None:
+    assert all(re.search(STATS_FILTER, line.partition(":")[0]) for line in STATS.splitlines())
+    assert not re.search(STATS_FILTER, "cluster.r1-http.update_failure")
+    assert not re.search(STATS_FILTER, "cluster.r1-probe.membership_healthy")
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        (404, {}),
+        (200, "not json"),
+        (200, "[" * 100_000),
+        (200, []),
+        (200, {"routes": 1, "weights": {}}),
+        (200, {"routes": "a"}),
+        (200, {"routes": "a", "weights": {"1": "100"}}),
+        (200, {"routes": "a", "weights": {"1": 101}}),
+        (200, {"routes": "a", "weights": {"1": True}}),
+        (200, {"routes": "a", "weights": {"-1": 100}}),
+        (200, {"routes": "a", "weights": {"²": 100}}),
+        (200, {"routes": "a", "weights": {str(n): 0 for n in range(1001)}}),
+        None,
+        aiohttp.ClientConnectionError("refused"),
+        TimeoutError(),
+        OSError("no route to host"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_router_that_lies_or_is_silent_is_unreachable_and_crashes_nobody(route: Any) -> None:
+    asked, _ = router(route=route)
+    with pytest.raises(Unreachable):
+        await asked.inspect("10.0.0.7")
+
+
+async def test_an_endless_answer_is_cut() -> None:
+    asked, fake = router(stats=None)
+    with pytest.raises(Unreachable, match="more than 1048576 bytes"):
+        await asked.inspect("10.0.0.7")
+    assert fake.chunks_read <= 17
+
+
+@given(st.text())
+def test_any_statistics_text_is_survived(text: str) -> None:
+    for name, value in parse_stats(text).items():
+        assert isinstance(name, str)
+        assert isinstance(value, str)
+
+
+async def test_impossible_counts_are_ignored() -> None:
+    text = "cluster.r1-http.membership_healthy: -5\ncluster.r1-grpc.membership_healthy: " + "9" * 40
+    asked, _ = router(stats=(200, text))
+    assert (await asked.inspect("10.0.0.7")).healthy_members == {}

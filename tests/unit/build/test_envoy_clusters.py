@@ -1,0 +1,93 @@
+"""The rows of architecture.md's table of Envoy settings that concern clusters. What they achieve: tests/integration/router."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from slipway.build.canonical import canonical_json
+from tests.unit.build.samples import PLATFORM, clusters_of
+
+
+@pytest.fixture(params=["r3-http", "r3-grpc", "r3-probe"])
+def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return next(cluster for cluster in clusters_of(3) if cluster["name"] == request.param)
+
+
+def test_a_revision_has_clusters_for_http_grpc_and_our_own_probes() -> None:
+    assert [cluster["name"] for cluster in clusters_of(3)] == ["r3-http", "r3-grpc", "r3-probe"]
+
+
+def test_clusters_are_byte_identical_for_the_life_of_a_revision() -> None:
+    """They depend on nothing that changes with weights, replicas or other revisions."""
+    assert canonical_json(clusters_of(3)) == canonical_json(clusters_of(3))
+    assert [c for c in clusters_of(2, 3, 4) if c["name"].startswith("r3-")] == clusters_of(3)
+    larger = clusters_of(3, platform=replace(PLATFORM, router_image="other", max_request_bytes=1, fetch_image="other"))
+    assert canonical_json(larger) == canonical_json(clusters_of(3))
+
+
+def test_the_name_ends_with_a_dot_and_is_asked_for_one_ip_family_at_one_rate(cluster: dict[str, Any]) -> None:
+    (host,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    address = host["endpoint"]["address"]["socket_address"]
+    assert address["address"] == "fraud-r3.risk.svc.cluster.local."
+    assert address["port_value"] == (8001 if cluster["name"] == "r3-grpc" else 8000)
+    dns = cluster["cluster_type"]["typed_config"]
+    assert dns["dns_lookup_family"] == "V4_ONLY"
+    assert dns["dns_refresh_rate"] == "2s"
+    assert set(dns["dns_failure_refresh_rate"].values()) == {"2s"}
+    assert "respect_dns_ttl" not in dns
+
+
+def test_a_pod_that_left_dns_is_forgotten_whatever_its_health(cluster: dict[str, Any]) -> None:
+    assert cluster["ignore_health_on_host_removal"] is True
+
+
+def test_an_idle_cluster_is_checked_every_second_for_the_model_version(cluster: dict[str, Any]) -> None:
+    (check,) = cluster["health_checks"]
+    assert check["no_traffic_interval"] == check["interval"] == "1s"
+    assert check["http_health_check"]["path"] == "/v2/models/fraud/versions/3/ready"
+    (host,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert host["endpoint"]["health_check_config"]["port_value"] == 8000
+
+
+def test_failing_hosts_get_no_traffic_out_of_panic_and_health_counts_at_once(cluster: dict[str, Any]) -> None:
+    assert cluster["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
+
+
+def test_circuit_breakers_are_explicit(cluster: dict[str, Any]) -> None:
+    (threshold,) = cluster["circuit_breakers"]["thresholds"]
+    assert {"max_connections", "max_pending_requests", "max_requests", "max_retries"} <= set(threshold)
+    assert threshold["max_retries"] > 3
+
+
+def test_only_local_origin_failures_eject_a_pod(cluster: dict[str, Any]) -> None:
+    detection = cluster["outlier_detection"]
+    assert detection["split_external_local_origin_errors"] is True
+    enforced = {key: value for key, value in detection.items() if key.startswith("enforcing_") and value}
+    assert enforced == {"enforcing_consecutive_local_origin_failure": 100}
+
+
+def test_triton_gets_no_http2_keepalive_pings(cluster: dict[str, Any]) -> None:
+    assert "connection_keepalive" not in json.dumps(cluster)
+
+
+def test_endpoints_carry_their_revision_for_the_answers_header(cluster: dict[str, Any]) -> None:
+    (host,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert host["metadata"] == {"filter_metadata": {"slipway": {"revision": "3"}}}
+
+
+def test_only_the_grpc_cluster_speaks_http2() -> None:
+    spoken = {cluster["name"]: _spoken(cluster) for cluster in clusters_of(3)}
+    assert spoken == {
+        "r3-http": ["http_protocol_options"],
+        "r3-grpc": ["http2_protocol_options"],
+        "r3-probe": ["http_protocol_options"],
+    }
+
+
+def _spoken(cluster: dict[str, Any]) -> list[str]:
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    return list(options["explicit_http_config"])

@@ -7,7 +7,7 @@ import io
 import sys
 from pathlib import Path
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from multidict import CIMultiDict
 from yarl import URL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 

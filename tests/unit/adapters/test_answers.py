@@ -69,7 +69,7 @@ def test_only_the_words_of_a_status_object_are_passed_on_and_not_endlessly() -> 
 
 @pytest.mark.parametrize("body", [b"", b'{"items": [', b"<html/>", b"[]"])
 def test_a_body_that_is_no_json_object_is_asked_for_again(body: bytes) -> None:
-    with pytest.raises(TransientError, match="^list: the answer is"):
+    with pytest.raises(TransientError, match=r"^list: the answer is"):
         decode(body, "list")
 
 

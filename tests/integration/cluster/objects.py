@@ -1,0 +1,49 @@
+"""The few objects that these tests write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.api.names import API_VERSION, KIND, LABEL_DEPLOYMENT
+
+
+def config_map(namespace: str, name: str = "fraud-r1", deployment: str = "fraud", **data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"namespace": namespace, "name": name, "labels": {LABEL_DEPLOYMENT: deployment}},
+        "data": data,
+    }
+
+
+def deployment(namespace: str, *env: str) -> dict[str, Any]:
+    labels = {"app": "fraud"}
+    container = {"name": "triton", "image": "triton", "env": [{"name": name, "value": "1"} for name in env]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": "fraud-r1"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def pod(namespace: str, name: str = "router") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"containers": [{"name": "envoy", "image": "envoy"}]},
+    }
+
+
+def model_deployment(namespace: str, name: str = "fraud") -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"model": {"version": "1.4.0", "storageUri": "pvc://models/fraud/1.4.0"}},
+    }

@@ -1,0 +1,163 @@
+"""Whatever the connection or the API server does, the informer's store is right again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from slipway.adapters.clock import SystemClock
+from slipway.adapters.cluster import Cluster
+from slipway.adapters.informer import Informer
+from slipway.adapters.resources import CONFIG_MAPS
+from slipway.adapters.store import Store
+from slipway.errors import TransientError, Unreachable
+from tests.integration.cluster.misbehaving import Reply, Server, answer, event, item, listing, refuse, stream
+from tests.integration.cluster.test_informer import running
+from tests.support.waiting import until
+
+GONE = event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
+LEADER = event("ERROR", {"kind": "Status", "code": 500, "message": "etcdserver: leader changed"})
+QUIET = stream(hold=True)
+
+
+@asynccontextmanager
+async def connected(server: Server, directory: Path) -> AsyncIterator[Cluster]:
+    async with server.running(directory) as access:
+        cluster = await Cluster.connect(access, SystemClock())
+        yield cluster
+        await cluster.close()
+
+
+@asynccontextmanager
+async def informed(server: Server, directory: Path) -> AsyncIterator[Store]:
+    store = Store()
+    async with connected(server, directory) as cluster:
+        informer = Informer(
+            cluster, CONFIG_MAPS, store, clock=SystemClock(), jitter=lambda low, _high: low / 100 or low
+        )
+        async with running(informer):
+            yield store
+
+
+def known(store: Store) -> dict[str, str]:
+    found = {}
+    for namespace, name in store.known():
+        obj = store.get(namespace, name)
+        assert obj is not None
+        found[name] = obj["metadata"]["resourceVersion"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(401),
+        answer(403),
+        answer(404),
+        answer(410),
+        answer(429),
+        answer(500),
+        answer(503),
+        refuse(),
+        answer(200, b"{"),
+    ],
+    ids=["401", "403", "404", "410", "429", "500", "503", "reset", "cut JSON"],
+)
+async def test_a_list_that_fails_is_asked_again(tmp_path: Path, fault: Reply) -> None:
+    server = Server([fault, fault, answer(200, listing(item("a", 3), version=5))], [QUIET])
+    async with informed(server, tmp_path) as store:
+        assert known(store) == {"a": "3"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(401),
+        answer(403),
+        answer(404),
+        answer(410),
+        answer(500),
+        stream(GONE),
+        stream(LEADER),
+        stream(b"rubbish\n"),
+    ],
+    ids=["401", "403", "404", "410", "500", "410 in stream", "500 in stream", "rubbish"],
+)
+async def test_a_watch_that_is_refused_leads_to_a_list_and_what_it_lacks_is_dropped(
+    tmp_path: Path, fault: Reply
+) -> None:
+    lists = [
+        answer(200, listing(item("a", 3), item("deleted meanwhile", 4), version=5)),
+        answer(200, listing(item("a", 7), version=9)),
+    ]
+    async with informed(Server(lists, [fault, QUIET]), tmp_path) as store:
+        await until(lambda: known(store) == {"a": "7"}, lambda: known(store))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [stream(event("ADDED", item("b", 6))[:-9]), stream(event("ADDED", item("b", 6)), cut=True), refuse()],
+    ids=["cut inside an event", "reset", "no answer"],
+)
+async def test_a_watch_that_breaks_loses_nothing(tmp_path: Path, fault: Reply) -> None:
+    lists = [
+        answer(200, listing(item("a", 3), version=5)),
+        answer(200, listing(item("a", 3), item("b", 6), version=6)),
+    ]
+    server = Server(lists, [fault, stream(event("ADDED", item("b", 6)), event("ADDED", item("c", 7)), hold=True)])
+    async with informed(server, tmp_path) as store:
+        await until(lambda: known(store) == {"a": "3", "b": "6", "c": "7"}, lambda: known(store))
+
+
+async def test_a_broken_connection_costs_no_list_while_the_last_version_can_be_trusted(tmp_path: Path) -> None:
+    server = Server(
+        [answer(200, listing(version=5))],
+        [stream(event("ADDED", item("a", 6)), cut=True), stream(event("ADDED", item("b", 7)), hold=True)],
+    )
+    async with informed(server, tmp_path) as store:
+        await until(lambda: known(store) == {"a": "6", "b": "7"}, lambda: known(store))
+    assert server.count("list") == 1
+    assert [query["resourceVersion"] for _, kind, query in server.asked if kind == "watch"] == ["5", "6"]
+
+
+async def test_a_server_that_closes_every_watch_at_once_is_asked_once_a_second(tmp_path: Path) -> None:
+    server = Server([answer(200, listing(version=5))], [stream()])
+    async with informed(server, tmp_path):
+        await until(lambda: server.count("watch") == 4, lambda: server.asked)
+    times = [when for when, kind, _ in server.asked if kind == "watch"]
+    assert all(later - earlier > 0.95 for earlier, later in pairwise(times))
+    assert server.count("list") == 1
+
+
+async def test_after_a_restore_of_etcd_the_list_is_believed(tmp_path: Path) -> None:
+    lists = [
+        answer(200, listing(item("a", 900), item("lost", 901), version=950)),
+        answer(200, listing(item("a", 100), version=120)),
+    ]
+    async with informed(Server(lists, [answer(504), QUIET]), tmp_path) as store:
+        await until(lambda: known(store) == {"a": "100"}, lambda: known(store))
+
+
+async def test_a_list_whose_snapshot_expires_between_pages_is_read_again_whole(tmp_path: Path) -> None:
+    whole = listing(item("a", 3), item("b", 4), version=9)
+    pages = [answer(200, listing(item("a", 3), version=5, next_page="token")), answer(410), answer(200, whole)]
+    server = Server(pages, [QUIET])
+    async with connected(server, tmp_path) as cluster:
+        items, version = await cluster.list(CONFIG_MAPS)
+    assert ([entry["metadata"]["name"] for entry in items], version) == (["a", "b"], "9")
+    assert "limit" not in server.asked[-1][2]
+
+
+async def test_an_absent_server_is_told_from_a_busy_one(tmp_path: Path) -> None:
+    server = Server([answer(429)], [QUIET])
+    async with connected(server, tmp_path) as cluster:
+        with pytest.raises(TransientError, match="list ConfigMap all namespaces: 429") as caught:
+            await cluster.list(CONFIG_MAPS)
+        assert not isinstance(caught.value, Unreachable)
+        server.lists = [refuse()]
+        with pytest.raises(Unreachable):
+            await cluster.list(CONFIG_MAPS)

@@ -1,0 +1,94 @@
+"""A lost event costs a minute, and less if somebody suspects it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from slipway.adapters.store import Store
+from slipway.errors import NotFound, Unreachable
+from slipway.handlers.events import ring_on_news
+from slipway.loop.queue import Key
+from slipway.loop.supervisor import Supervisor
+from tests.support.clocks import FakeClock
+from tests.support.waiting import until
+
+
+def resource(name: str, version: int = 1) -> dict[str, Any]:
+    return {"metadata": {"namespace": "ns", "name": name, "uid": name, "resourceVersion": str(version)}}
+
+
+class Lists:
+    """Answers `list` in order, the last for ever."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def list(self, _: Any) -> Any:
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def rung() -> list[Key]:
+    return []
+
+
+@pytest.fixture
+def store(rung: list[Key]) -> Store:
+    made = Store()
+    ring_on_news(made, rung.append)
+    return made
+
+
+def supervisor(lists: Lists, store: Store, **more: Any) -> Supervisor:
+    return Supervisor(lists, store, clock=FakeClock(), **more)  # type: ignore[arg-type]
+
+
+async def test_the_first_list_rings_everything_and_lifts_the_barrier(store: Store, rung: list[Key]) -> None:
+    made = supervisor(Lists(([resource("a"), resource("b")], "5")), store)
+    assert not made.primed.is_set()
+    await made.list_once()
+    assert made.primed.is_set()
+    assert rung == [Key("ns", "a"), Key("ns", "b")]
+
+
+async def test_a_later_list_rings_only_what_came_went_or_changed(store: Store, rung: list[Key]) -> None:
+    changed = resource("changed", 7)
+    changed["metadata"]["generation"] = 2
+    before = [resource("same"), resource("changed"), resource("gone")]
+    made = supervisor(Lists((before, "5"), ([resource("same"), changed, resource("new", 8)], "9")), store)
+    await made.list_once()
+    rung.clear()
+    await made.list_once()
+    assert sorted(key.name for key in rung) == ["changed", "gone", "new"]
+
+
+@pytest.mark.parametrize("error", [Unreachable("away"), NotFound("no such kind")])
+async def test_a_list_that_fails_is_asked_again_and_empties_nothing(store: Store, error: Exception) -> None:
+    lists = Lists(([resource("a")], "5"), error)
+    made = supervisor(lists, store, interval_s=0.0, jitter=lambda _low, _high: 0.001)
+    task = asyncio.create_task(made.run())
+    await until(lambda: lists.asked >= 5, lambda: lists.asked)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert store.known() == (("ns", "a"),)
+
+
+async def test_a_suspicion_brings_the_next_list_forward(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.loop.supervisor.SOONEST_S", 0.0)
+    lists = Lists(([], "5"))
+    made = supervisor(lists, store, interval_s=3600)
+    task = asyncio.create_task(made.run())
+    await until(made.primed.is_set)
+    assert lists.asked == 1
+    made.list_soon()
+    await until(lambda: lists.asked == 2, lambda: lists.asked)
+    task.cancel()
+    await asyncio.wait((task,))

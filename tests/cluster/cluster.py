@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +40,7 @@ DAEMONS = (
     dns.NAME,
 )
 NODE_TIMEOUT_S = 90.0
+PATIENCE_S = 45.0
 # They outlive `down`: containerd's directory holds the images, the logs tell what happened.
 KEPT = ("containerd", "logs")
 
@@ -79,23 +81,33 @@ class Cluster:
 
     def problems(self) -> tuple[str, ...]:
         """Why this cluster is not healthy; empty when it is."""
-        state = read_state(self.layout.state)
-        if state is None:
+        return self._dead_parts() or self._unwell()
+
+    def _dead_parts(self) -> tuple[str, ...]:
+        """What is gone for good: only a new start helps."""
+        if read_state(self.layout.state) is None:
             return ("there is no cluster",)
         found = [f"{name} does not run" for name in DAEMONS if self._processes.find(name) is None]
         if not network.exists(self.layout):
             found.append(f"network namespace {self.layout.namespace} is missing")
-        if found:
-            return tuple(found)
+        return tuple(found)
+
+    def _unwell(self) -> tuple[str, ...]:
+        """What the API server says; on a busy machine it may be slow or the node late for a while."""
         try:
-            require_local_cluster(self.layout)
-            node = self._kube(state).get(f"node/{self.layout.namespace}")
+            local = require_local_cluster(self.layout)
+            node = self._kube(local.state).get(f"node/{self.layout.namespace}")
         except ClusterError as error:
             return (str(error),)
         return () if node and has_condition(node, "Ready") else ("the node is not Ready",)
 
     def _healthy_state(self) -> State | None:
-        problems = self.problems()
+        problems = self._dead_parts()
+        # Patience: a cluster that is in use is not to be torn down because the machine was busy for a moment.
+        deadline = time.monotonic() + PATIENCE_S
+        while not problems and (problems := self._unwell()) and time.monotonic() < deadline:
+            time.sleep(1.0)
+            problems = self._dead_parts()
         if not problems:
             return read_state(self.layout.state)
         if self.layout.state.exists() or leftovers.remaining(self.layout):

@@ -24,6 +24,7 @@ from slipway.adapters import managed_fields
 from slipway.adapters.access import Access, KubeconfigFile, TokenFile
 from slipway.adapters.answers import Expired, Silent, decode, error_for
 from slipway.adapters.clock import Clock
+from slipway.adapters.event_manifest import event_manifest
 from slipway.adapters.resources import EVENTS, Resource, resource_for
 from slipway.adapters.watching import Lines, WatchEvent
 from slipway.api import names
@@ -337,29 +338,11 @@ class Cluster:
             raise
 
     async def create_event(self, regarding: JsonObject, *, type_: str, reason: str, message: str) -> None:
-        """A Kubernetes Event about `regarding`. Source of the fields: events.k8s.io/v1, Event."""
-        metadata = regarding["metadata"]
-        manifest = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
-            "eventTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "type": type_,
-            "reason": reason,
-            "action": "Reconcile",
-            "note": message if len(message) <= 1000 else message[:999] + "…",  # the API allows 1 kB
-            "reportingController": names.MANAGED_BY,
-            "reportingInstance": self._instance,
-            "regarding": {
-                "apiVersion": regarding["apiVersion"],
-                "kind": regarding["kind"],
-                "namespace": metadata["namespace"],
-                "name": metadata["name"],
-                "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"],
-            },
-        }
-        await self._call(_Request("create", "POST", EVENTS, metadata["namespace"], body=manifest))
+        """A Kubernetes Event about `regarding`."""
+        manifest = event_manifest(
+            regarding, type_=type_, reason=reason, message=message, at=self._clock.now(), instance=self._instance
+        )
+        await self._call(_Request("create", "POST", EVENTS, regarding["metadata"]["namespace"], body=manifest))
 
     # ── one request ──────────────────────────────────────────────────────────────────────────────────────────────────
 

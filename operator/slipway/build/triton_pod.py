@@ -175,7 +175,8 @@ def triton_environment(runtime: RuntimeSpec, *, instances: int) -> list[dict[str
             )
         if name in users:
             raise SpecError(path, f"{name} appears twice, expected each name once")
-        users[name] = value
+        # kubelet expands $(NAME); what the user wrote is meant literally.
+        users[name] = value.replace("$", "$$")
     merged = {**threads, **users, **_FIXED_ENVIRONMENT}
     return [{"name": name, "value": merged[name]} for name in sorted(merged)]
 

@@ -142,7 +142,9 @@ def _triton(pod: JsonObject, name: str, state: ModelState | None) -> Cause | Non
     ended = now.get("terminated") or last.get("terminated")
     if "running" in now:
         if state is not None and state.state == "UNAVAILABLE":
-            return Cause(reason=Reason.MODEL_LOAD_FAILED, message=f"pod {name}: Triton says: {state.reason}")
+            # The Python backend appends its traceback after this mark; the sentence before it is the reason.
+            words = state.reason.partition("\n\nAt:")[0]
+            return Cause(reason=Reason.MODEL_LOAD_FAILED, message=f"pod {name}: Triton says: {words}")
         if not ended:
             return Cause(reason=Reason.LOADING, message=f"pod {name}: Triton is loading the model")
     if ended:

@@ -132,6 +132,11 @@ def test_a_users_own_thread_count_wins_and_stands_once() -> None:
     assert {"name": "A", "value": "b"} in env
 
 
+def test_a_users_value_is_meant_literally_and_not_expanded_by_kubelet() -> None:
+    env = triton_of(model_deployment(spec=spec_with(env=(("A", "$(HOME)/$x"),))))["env"]
+    assert {"name": "A", "value": "$$(HOME)/$$x"} in env
+
+
 @pytest.mark.parametrize("name", ["HOME", "TMPDIR"])
 def test_a_variable_that_is_ours_is_refused_with_its_path(name: str) -> None:
     with pytest.raises(SpecError, match=rf"spec\.runtime\.env\[1\]\.name: {name} is set by Slipway"):

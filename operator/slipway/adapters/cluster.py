@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -25,10 +23,11 @@ from slipway.adapters.access import Access, KubeconfigFile, TokenFile
 from slipway.adapters.answers import Expired, Silent, decode, error_for
 from slipway.adapters.clock import Clock
 from slipway.adapters.event_manifest import event_manifest
+from slipway.adapters.request import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Request, selectors
 from slipway.adapters.resources import EVENTS, Resource, resource_for
 from slipway.adapters.watching import Lines, WatchEvent
 from slipway.api import names
-from slipway.api.types import Json, JsonObject
+from slipway.api.types import JsonObject
 from slipway.errors import Conflict, NotFound, Rejected, Unreachable
 
 CONNECT_S = 5.0
@@ -38,35 +37,6 @@ REQUEST_S = 20.0
 SILENCE_S = 70.0
 
 Objects = list[dict[str, Any]]  # named here because the class has a method `list`
-
-JSON = "application/json"
-APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
-MERGE_PATCH = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One request before it is sent; `str()` is how errors name it."""
-
-    verb: str  # for people and metrics: get, list, watch, create, apply, patch, delete
-    method: str
-    resource: Resource
-    namespace: str | None = None
-    name: str | None = None
-    subresource: str | None = None
-    query: Mapping[str, str] | None = None
-    body: Json = None
-    content_type: str = JSON
-
-    @property
-    def path(self) -> str:
-        path = self.resource.path(self.namespace, self.name, self.subresource)
-        return f"{path}?{urlencode(self.query)}" if self.query else path
-
-    def __str__(self) -> str:
-        place = "/".join(part for part in (self.namespace, self.name) if part) or "all namespaces"
-        return f"{self.verb} {self.resource.kind} {place}{f' ({self.subresource})' if self.subresource else ''}"
 
 
 class Cluster:
@@ -127,7 +97,7 @@ class Cluster:
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        return await self._call(_Request("get", "GET", resource, namespace, name))
+        return await self._call(Request("get", "GET", resource, namespace, name))
 
     async def list(
         self,
@@ -139,7 +109,7 @@ class Cluster:
         limit: int = 500,
     ) -> tuple[Objects, str]:
         """All objects as of one resourceVersion, read in pages of `limit`."""
-        query = _selectors(label_selector, field_selector)
+        query = selectors(label_selector, field_selector)
         try:
             return await self._pages(resource, namespace, {**query, "limit": str(limit)})
         except Expired:
@@ -150,7 +120,7 @@ class Cluster:
     async def _pages(self, resource: Resource, namespace: str | None, query: dict[str, str]) -> tuple[Objects, str]:
         items: Objects = []
         while True:
-            page = await self._call(_Request("list", "GET", resource, namespace, query=query))
+            page = await self._call(Request("list", "GET", resource, namespace, query=query))
             for item in page.get("items") or ():
                 # The items of a list do not say what they are.
                 items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
@@ -176,13 +146,13 @@ class Cluster:
         stream that was cut inside an event. Close it with `contextlib.aclosing`.
         """
         query = {
-            **_selectors(label_selector, field_selector),
+            **selectors(label_selector, field_selector),
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": str(max(1, int(timeout_s))),
         }
-        request = _Request("watch", "GET", resource, namespace, query=query)
+        request = Request("watch", "GET", resource, namespace, query=query)
         what = str(request)
         lines = Lines(what)
         with _foreign_errors(what):
@@ -217,7 +187,7 @@ class Cluster:
         resource, namespace, name = _place(manifest)
         query = {"fieldManager": names.FIELD_MANAGER}
         return await self._call(
-            _Request("create", "POST", resource, namespace, None, query=query, body=manifest), about=name
+            Request("create", "POST", resource, namespace, None, query=query, body=manifest), about=name
         )
 
     async def apply(
@@ -233,7 +203,7 @@ class Cluster:
             resource_version = await self._take_over_posted_fields(resource, namespace, name, uid, resource_version)
         metadata = {**manifest["metadata"], "uid": uid, "resourceVersion": resource_version}
         return await self._call(
-            _Request(
+            Request(
                 "apply",
                 "PATCH",
                 resource,
@@ -257,7 +227,7 @@ class Cluster:
         if patch is None:
             return resource_version
         written = await self._call(
-            _Request(
+            Request(
                 "patch",
                 "PATCH",
                 resource,
@@ -282,7 +252,7 @@ class Cluster:
         """
         _, namespace, name = _place(manifest)
         identity = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
-        request = _Request(
+        request = Request(
             "apply",
             "PATCH",
             resource,
@@ -310,7 +280,7 @@ class Cluster:
             "preconditions": preconditions,
         }
         try:
-            await self._call(_Request("delete", "DELETE", resource, namespace, name, body=options))
+            await self._call(Request("delete", "DELETE", resource, namespace, name, body=options))
         except NotFound:
             return
 
@@ -319,7 +289,7 @@ class Cluster:
     ) -> dict[str, Any]:
         """Sets one annotation of the object with `uid`, nothing else. Raises Conflict if another object has the name."""
         body = {"metadata": {"uid": uid, "annotations": {key: value}}}
-        request = _Request(
+        request = Request(
             "patch",
             "PATCH",
             resource,
@@ -342,18 +312,18 @@ class Cluster:
         manifest = event_manifest(
             regarding, type_=type_, reason=reason, message=message, at=self._clock.now(), instance=self._instance
         )
-        await self._call(_Request("create", "POST", EVENTS, regarding["metadata"]["namespace"], body=manifest))
+        await self._call(Request("create", "POST", EVENTS, regarding["metadata"]["namespace"], body=manifest))
 
     # ── one request ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _call(self, request: _Request, *, about: str = "") -> dict[str, Any]:
+    async def _call(self, request: Request, *, about: str = "") -> dict[str, Any]:
         what = f"{request}/{about}" if about else str(request)
         with _foreign_errors(what):
             response = await self._open(request, REQUEST_S, what)
             body = await response.read()
         return decode(body, what)
 
-    async def _open(self, request: _Request, total_s: float | None, what: str) -> aiohttp.ClientResponse:
+    async def _open(self, request: Request, total_s: float | None, what: str) -> aiohttp.ClientResponse:
         """The answer's headers are there and say success; the body is still to be read."""
         headers = {"Accept": JSON, "User-Agent": names.USER_AGENT, "Content-Type": request.content_type}
         if self._token is not None:
@@ -364,7 +334,7 @@ class Cluster:
                 request.method,
                 self.server + request.path,
                 headers=headers,
-                body=_plain(request.body),
+                body=request.plain_body(),
                 _request_timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S),
             )
             response: aiohttp.ClientResponse = answer.response
@@ -377,23 +347,9 @@ class Cluster:
         return response
 
 
-def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
-    given = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    return {key: value for key, value in given.items() if value}
-
-
 def _place(manifest: JsonObject) -> tuple[Resource, str, str]:
     metadata = manifest["metadata"]
     return resource_for(manifest["apiVersion"], manifest["kind"]), metadata["namespace"], metadata["name"]
-
-
-def _plain(value: Json) -> Json:
-    """The client encodes with the standard library's json, which knows neither read-only mappings nor tuples' sources."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 @contextmanager

@@ -34,7 +34,10 @@ class Reporter:
             "status": plan.status,
         }
         try:
-            written = await self.cluster.apply_status(MODEL_DEPLOYMENTS, manifest, uid=metadata["uid"])
+            # The API server does not take a uid as a precondition here, only the version that this pass has read.
+            written = await self.cluster.apply_status(
+                MODEL_DEPLOYMENTS, manifest, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
         except NotFound:
             return
         self.store.put_written(written)

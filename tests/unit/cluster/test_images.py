@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,14 @@ from tests.cluster.imagespec import IMAGES, Image, build_key, build_order
 
 
 @pytest.fixture
-def image(tmp_path) -> Image:
+def image(tmp_path: Path) -> Image:
     (tmp_path / "Containerfile").write_text("FROM scratch\n")
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_text("1")
     return Image(name="x", tag="x:1", file=tmp_path / "Containerfile", sources=(tmp_path / "src",))
 
 
-def test_the_same_inputs_give_the_same_key(image, tmp_path):
+def test_the_same_inputs_give_the_same_key(image: Image, tmp_path: Path) -> None:
     assert build_key(image, ["p"], tmp_path) == build_key(image, ["p"], tmp_path)
 
 
@@ -34,13 +35,13 @@ def test_the_same_inputs_give_the_same_key(image, tmp_path):
         lambda root: (root / "src" / "a.py").rename(root / "src" / "c.py"),
     ],
 )
-def test_any_change_of_a_source_changes_the_key(image, tmp_path, change):
+def test_any_change_of_a_source_changes_the_key(image: Image, tmp_path: Path, change: Callable[[Path], object]) -> None:
     before = build_key(image, [], tmp_path)
     change(tmp_path)
     assert build_key(image, [], tmp_path) != before
 
 
-def test_a_new_parent_argument_or_stage_changes_the_key(image, tmp_path):
+def test_a_new_parent_argument_or_stage_changes_the_key(image: Image, tmp_path: Path) -> None:
     keys = {
         build_key(image, [], tmp_path),
         build_key(image, ["parent"], tmp_path),
@@ -50,24 +51,24 @@ def test_a_new_parent_argument_or_stage_changes_the_key(image, tmp_path):
     assert len(keys) == 4
 
 
-def test_compiled_files_do_not_change_the_key(image, tmp_path):
+def test_compiled_files_do_not_change_the_key(image: Image, tmp_path: Path) -> None:
     before = build_key(image, [], tmp_path)
     (tmp_path / "src" / "__pycache__").mkdir()
     (tmp_path / "src" / "__pycache__" / "a.pyc").write_bytes(b"x")
     assert build_key(image, [], tmp_path) == before
 
 
-def test_parents_are_built_first_and_once():
+def test_parents_are_built_first_and_once() -> None:
     names = [image.name for image in build_order(["triton-cpu", "operator", "envoy"])]
     assert names.index("base") < names.index("torch-base") < names.index("triton-cpu")
     assert names.count("base") == 1
 
 
-def test_every_build_file_of_the_project_exists():
+def test_every_build_file_of_the_project_exists() -> None:
     assert [image.name for image in IMAGES.values() if not image.file.is_file()] == []
 
 
-def test_a_binary_is_built_anew_for_each_of_its_inputs():
+def test_a_binary_is_built_anew_for_each_of_its_inputs() -> None:
     keys = {
         binaries.build_key(b"mod", b"sum", "go1", "-s"),
         binaries.build_key(b"mod2", b"sum", "go1", "-s"),
@@ -79,28 +80,30 @@ def test_a_binary_is_built_anew_for_each_of_its_inputs():
     assert len(keys) == 6
 
 
-def test_half_a_set_of_prebuilt_binaries_is_refused_with_the_missing_names(tmp_path):
+def test_half_a_set_of_prebuilt_binaries_is_refused_with_the_missing_names(tmp_path: Path) -> None:
     (tmp_path / "etcd").touch(mode=0o755)
     with pytest.raises(ClusterError, match="kube-apiserver, kubectl not found"):
         binaries.assets({"KUBEBUILDER_ASSETS": str(tmp_path)})
 
 
-def test_the_archive_leaves_out_what_the_receiver_has(tmp_path):
+def test_the_archive_leaves_out_what_the_receiver_has(tmp_path: Path) -> None:
     layout = _layout(tmp_path, layers=("base", "own"))
     transfer.write_archive(layout, "x:1", lambda digest: digest == "sha256:base", tmp_path / "x.tar")
     with tarfile.open(tmp_path / "x.tar") as archive:
         names = archive.getnames()
-        index = json.load(archive.extractfile("index.json"))
+        index_file = archive.extractfile("index.json")
+        assert index_file is not None
+        index = json.load(index_file)
     assert {name for name in names if "blobs" in name} == {f"blobs/sha256/{each}" for each in ("m", "config", "own")}
     assert index["manifests"][0]["annotations"] == {transfer.NAME_ANNOTATION: "x:1"}
 
 
-def test_an_image_that_was_not_pushed_is_named(tmp_path):
+def test_an_image_that_was_not_pushed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="y:2: not in the image layout"):
         transfer.write_archive(_layout(tmp_path, layers=()), "y:2", lambda _: False, tmp_path / "y.tar")
 
 
-def test_pruning_keeps_layers_of_images_and_of_bases_and_nothing_else(tmp_path):
+def test_pruning_keeps_layers_of_images_and_of_bases_and_nothing_else(tmp_path: Path) -> None:
     layout = _layout(tmp_path, layers=("own",))
     for name in ("old", "seeded"):
         (layout / "blobs/sha256" / name).touch()
@@ -109,7 +112,7 @@ def test_pruning_keeps_layers_of_images_and_of_bases_and_nothing_else(tmp_path):
     assert {path.name for path in (layout / "blobs/sha256").iterdir()} == {"m", "config", "own", "seeded"}
 
 
-def test_seeding_stores_each_layer_under_its_uncompressed_digest(tmp_path):
+def test_seeding_stores_each_layer_under_its_uncompressed_digest(tmp_path: Path) -> None:
     archive = tmp_path / "base.tar"
     manifest = [{"Config": "config.json", "Layers": ["first/layer.tar"]}]
     with tarfile.open(archive, "w") as sink:

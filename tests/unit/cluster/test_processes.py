@@ -14,19 +14,19 @@ def _this_process() -> Recorded:
     return Recorded(name="me", pid=os.getpid(), start_ticks=ticks, boot=boot_id(), log="")
 
 
-def test_a_running_process_is_recognised():
+def test_a_running_process_is_recognised() -> None:
     assert is_alive(_this_process())
 
 
-def test_a_recycled_pid_is_not_ours():
+def test_a_recycled_pid_is_not_ours() -> None:
     assert not is_alive(replace(_this_process(), start_ticks=_this_process().start_ticks - 1))
 
 
-def test_a_record_of_an_earlier_boot_is_not_ours():
+def test_a_record_of_an_earlier_boot_is_not_ours() -> None:
     assert not is_alive(replace(_this_process(), boot="another"))
 
 
-def test_stopping_a_recycled_pid_leaves_its_new_owner_alone(tmp_path):
+def test_stopping_a_recycled_pid_leaves_its_new_owner_alone(tmp_path: Path) -> None:
     table = ProcessTable(tmp_path / "processes.json", tmp_path)
     stale = replace(_this_process(), start_ticks=1)
     table._write((stale,))
@@ -35,11 +35,11 @@ def test_stopping_a_recycled_pid_leaves_its_new_owner_alone(tmp_path):
     assert is_alive(_this_process())
 
 
-def test_no_record_file_means_no_process(tmp_path):
+def test_no_record_file_means_no_process(tmp_path: Path) -> None:
     assert ProcessTable(tmp_path / "missing.json", tmp_path).records() == ()
 
 
-def test_only_shims_of_our_own_socket_are_ours():
+def test_only_shims_of_our_own_socket_are_ours() -> None:
     socket = Path("/run/slipway-dev/containerd.sock")
     shim = "/usr/bin/containerd-shim-runc-v2 -namespace k8s.io -id abc -address"
     assert is_own_shim(f"{shim} {socket}", socket)

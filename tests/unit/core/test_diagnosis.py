@@ -110,7 +110,9 @@ def test_ready_and_terminating_pods_are_no_trouble() -> None:
 
 
 def test_triton_s_reason_for_giving_up_is_lifted() -> None:
-    state = ModelState(pod="fraud-r1-a", ready=False, state="UNAVAILABLE", reason="no such file\n\nAt:\n model.py(36): load")
+    state = ModelState(
+        pod="fraud-r1-a", ready=False, state="UNAVAILABLE", reason="no such file\n\nAt:\n model.py(36): load"
+    )
     cause = diagnose([model_pod(ready=False)], [state], claim_exists=None)
     assert cause is not None
     assert (cause.reason, cause.message) == (Reason.MODEL_LOAD_FAILED, "pod fraud-r1-a: Triton says: no such file")

@@ -1,0 +1,56 @@
+"""One request to the API server as a value, before it is sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from slipway.adapters.resources import Resource
+from slipway.api.types import Json
+
+JSON = "application/json"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request before it is sent; `str()` is how errors name it."""
+
+    verb: str  # for people and metrics: get, list, watch, create, apply, patch, delete
+    method: str
+    resource: Resource
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+    query: Mapping[str, str] | None = None
+    body: Json = None
+    content_type: str = JSON
+
+    @property
+    def path(self) -> str:
+        path = self.resource.path(self.namespace, self.name, self.subresource)
+        return f"{path}?{urlencode(self.query)}" if self.query else path
+
+    def __str__(self) -> str:
+        place = "/".join(part for part in (self.namespace, self.name) if part) or "all namespaces"
+        return f"{self.verb} {self.resource.kind} {place}{f' ({self.subresource})' if self.subresource else ''}"
+
+    def plain_body(self) -> Json:
+        """The client encodes with the standard library's json, which knows no read-only mappings."""
+        return _plain(self.body)
+
+
+def selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
+    given = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in given.items() if value}
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -30,7 +30,7 @@ def test_a_profile_is_read_into_a_value() -> None:
     ],
 )
 def test_a_profile_that_cannot_be_used_says_where(text: str, words: str) -> None:
-    with pytest.raises(SpecError, match="ProfileInvalid|the profile") as caught:
+    with pytest.raises(SpecError, match="the profile") as caught:
         parse_profile("triton", {"triton": text})
     assert words in str(caught.value)
     assert caught.value.reason == "ProfileInvalid"

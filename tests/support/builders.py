@@ -49,6 +49,11 @@ def model_deployment(name: str = "fraud", *, status: dict[str, Any] | None = Non
     return resource
 
 
+def rollout(*steps: Any, **fields: Any) -> dict[str, Any]:
+    """`spec.rollout` with these canary steps, written as in YAML, and these other fields."""
+    return {"strategy": "Canary", "canary": {"steps": [*steps]}, **fields}
+
+
 def accepted() -> dict[str, Any]:
     """The status after the first sight."""
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from kubernetes.aio.config import load_kube_config
 from slipway import telemetry
 from slipway.adapters import managed_fields
 from slipway.adapters.access import Access, KubeconfigFile, TokenFile
+from slipway.adapters.annotations import removal_patch, still_there
 from slipway.adapters.answers import Expired, Silent, decode, error_for
 from slipway.adapters.clock import Clock
 from slipway.adapters.event_manifest import event_manifest
@@ -270,8 +271,12 @@ class Cluster:
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str, resource_version: str | None = None
-    ) -> None:
-        """DELETE with preconditions. Success if it is gone already; Conflict if another object has the name now."""
+    ) -> dict[str, Any] | None:
+        """DELETE with preconditions; what the object owns follows in the background.
+
+        None if it is gone, also if it was gone already; otherwise the object as it waits for its finalizers. Raises
+        Conflict if another object has the name now, or if it was written since `resource_version`.
+        """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
         options = {
             "apiVersion": "v1",
@@ -280,9 +285,12 @@ class Cluster:
             "preconditions": preconditions,
         }
         try:
-            await self._call(Request("delete", "DELETE", resource, namespace, name, body=options))
+            answer = await self._call(Request("delete", "DELETE", resource, namespace, name, body=options))
         except NotFound:
-            return
+            return None
+        # Gone is answered with a Status, by Services with the object as it was (seen on 1.34); only an object that is
+        # still there carries a deletionTimestamp.
+        return answer if answer.get("metadata", {}).get("deletionTimestamp") else None
 
     async def patch_annotation(
         self, resource: Resource, namespace: str, name: str, key: str, value: str, *, uid: str
@@ -306,6 +314,31 @@ class Cluster:
             if error.code == 422 and "metadata.uid" in str(error):
                 raise Conflict(f"{request}: the object was deleted and another one of its name has come") from error
             raise
+
+    async def remove_annotations(
+        self, resource: Resource, namespace: str, name: str, expected: Mapping[str, str], *, uid: str
+    ) -> dict[str, Any]:
+        """Removes the annotations in `expected` from the object with `uid`, all or none, and nothing else. Raises
+        Conflict if one of them is absent or has another value by now, or if another object has the name."""
+        request = Request(
+            "patch",
+            "PATCH",
+            resource,
+            namespace,
+            name,
+            query={"fieldManager": names.FIELD_MANAGER},
+            body=removal_patch(expected, uid),
+            content_type=JSON_PATCH,
+        )
+        try:
+            return await self._call(request)
+        except Rejected as error:
+            if error.code != 422:
+                raise
+            # A test that fails and an object that is refused are both 422, and only the words differ: look.
+            if still_there(await self.get(resource, namespace, name), expected, uid):
+                raise
+            raise Conflict(f"{request}: the annotations are not those that were answered any more") from error
 
     async def create_event(self, regarding: JsonObject, *, type_: str, reason: str, message: str) -> None:
         """A Kubernetes Event about `regarding`."""

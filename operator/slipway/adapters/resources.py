@@ -41,6 +41,7 @@ CONTROLLER_REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevi
 SERVICES = Resource("v1", "Service", "services")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 PODS = Resource("v1", "Pod", "pods")
+POD_DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PERSISTENT_VOLUME_CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
 
@@ -51,6 +52,7 @@ ALL = (
     SERVICES,
     CONFIG_MAPS,
     PODS,
+    POD_DISRUPTION_BUDGETS,
     PERSISTENT_VOLUME_CLAIMS,
     EVENTS,
 )

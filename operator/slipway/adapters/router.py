@@ -24,14 +24,16 @@ from slipway.errors import Unreachable
 # Anchored, because `cluster.NAME.update_failure` counts DNS, not configuration.
 _CDS = r"cluster_manager\.cds"
 _RDS = rf"http\.[a-z]+\.rds\.{re.escape(names.ROUTE_CONFIG)}"
-_CLUSTER = r"cluster\.r\d{1,10}-(?:http|grpc)"
+# A revision's own clusters and those of its pins. The clusters that fall back (rN-over-rM-…) have no connections of their
+# own: a request through them is in flight on the cluster of the pods that hold it, and is counted there once.
+_CLUSTER = r"cluster\.r\d{1,10}-(?:pin-)?(?:http|grpc)"
 STATS_FILTER = (
     rf"^(?:(?:{_CDS}|{_RDS})\.(?:version_text|update_rejected|update_failure)"
     rf"|{_CLUSTER}\.(?:membership_healthy|upstream_rq_active|upstream_rq_pending_active))$"
 )
 
 _UPDATE_STAT = re.compile(rf"^({_CDS}|{_RDS})\.(version_text|update_rejected|update_failure)$")
-_CLUSTER_STAT = re.compile(r"^cluster\.r(\d{1,10})-(http|grpc)\.(\w+)$")
+_CLUSTER_STAT = re.compile(r"^cluster\.r(\d{1,10})-((?:pin-)?(?:http|grpc))\.(\w+)$")
 _MAX_REVISIONS = 1000
 
 
@@ -96,7 +98,7 @@ def _clusters_version(stats: Mapping[str, str]) -> str:
 
 
 def _members(stats: Mapping[str, str]) -> tuple[dict[int, int], dict[int, int]]:
-    """Per revision: members healthy for HTTP *and* gRPC (the smaller count), and all requests in flight."""
+    """Per revision: members healthy for HTTP *and* gRPC (the smaller count), and all requests in flight, pins too."""
     healthy: dict[int, dict[str, int]] = {}
     active: dict[int, int] = {}
     for name, value in stats.items():

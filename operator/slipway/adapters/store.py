@@ -5,6 +5,7 @@ its own writes). resourceVersions of one kind compare as integers (KEP-5504), wh
 
     an event, list item or answer   older than what is stored         → ignored
     an answer to our write          about an absent object, not newer than the watch → ignored: deleted meanwhile
+    anything                        about the uid of an object that we deleted       → ignored: a uid never comes again
     an event                        about an absent object, not newer than the last list → ignored: the list knew
     a list item                     about an object whose deletion was seen later    → ignored
     a stored object                 missing from a list that is newer → dropped: its deletion was lost
@@ -24,6 +25,7 @@ from slipway.adapters.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     MODEL_DEPLOYMENTS,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     SERVICES,
     Resource,
@@ -42,6 +44,8 @@ class Store:
         self._objects: dict[Key, JsonObject] = {}
         self._by_deployment: dict[Key, set[Key]] = {}
         self._deleted: dict[Key, int] = {}  # deletions seen since the last list, with their resourceVersion
+        # uids of objects that we deleted, with what was the newest version then, until the watch or a list knows it too
+        self._ended: dict[str, int] = {}
         self._watched = 0  # the watch has told everything up to here
         self._listed = 0  # the last list told everything up to here
         self._highest = 0  # the newest resourceVersion seen from any source
@@ -90,6 +94,7 @@ class Store:
         if stored is not None and _version(stored) > version:
             return
         self._deleted[key] = version
+        self._ended.pop(_uid(obj), None)
         self._drop(key)
 
     def bookmark(self, resource_version: int) -> None:
@@ -113,6 +118,7 @@ class Store:
         rewound = resource_version < asked_at
         if rewound:
             self._deleted.clear()
+            self._ended.clear()
             self._watched = self._highest = resource_version
         self._listed = resource_version
         self.saw(resource_version)
@@ -124,6 +130,9 @@ class Store:
         for key in missing:
             if rewound or _version(self._objects[key]) <= resource_version:
                 self._drop(key)
+        # Only a list from after an object's creation says by its silence that the object was deleted.
+        alive = {_uid(obj) for obj in listed.values()}
+        self._ended = {uid: at for uid, at in self._ended.items() if uid in alive or at > resource_version}
         self._forget_deletions(resource_version)
 
     # ── what our own writes say ──────────────────────────────────────────────────────────────────────────────────────
@@ -136,9 +145,19 @@ class Store:
             return
         self._put(key, obj)
 
+    def end(self, namespace: str, name: str, uid: str) -> None:
+        """The API server says that it deleted the object with `uid`. That answer carries no resourceVersion, so what
+        still comes of the object is told by its uid; a successor of the same name has another."""
+        self._ended[uid] = self._highest
+        stored = self._objects.get((namespace, name))
+        if stored is not None and _uid(stored) == uid:
+            self._drop((namespace, name))
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _put(self, key: Key, obj: JsonObject, *, even_if_older: bool = False) -> None:
+        if _uid(obj) in self._ended:
+            return
         before = self._objects.get(key)
         if before is not None:
             same = _version(before) == _version(obj)
@@ -181,6 +200,7 @@ class Stores:
     services: Store
     config_maps: Store
     controller_revisions: Store
+    disruption_budgets: Store
     pods: Store
 
     @classmethod
@@ -195,6 +215,7 @@ class Stores:
             SERVICES: self.services,
             CONFIG_MAPS: self.config_maps,
             CONTROLLER_REVISIONS: self.controller_revisions,
+            POD_DISRUPTION_BUDGETS: self.disruption_budgets,
             PODS: self.pods,
         }[resource]
 
@@ -215,6 +236,10 @@ def _key(obj: JsonObject) -> Key:
 
 def _version(obj: JsonObject) -> int:
     return int(obj["metadata"]["resourceVersion"])
+
+
+def _uid(obj: JsonObject) -> str:
+    return str(obj["metadata"].get("uid") or "")
 
 
 def _deployment_of(obj: JsonObject) -> str:

@@ -25,6 +25,13 @@ COMPONENT_ROUTER = "router"
 # Annotations, on our own objects only.
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
 ANNOTATION_POKE = f"{GROUP}/poke"
+# Annotations that a person puts on a ModelDeployment. The operator never sets them; it takes them off once the action
+# was answered in status.lastAction, unless an id came with it.
+ANNOTATION_ACTION = f"{GROUP}/action"
+ANNOTATION_ACTION_REVISION = f"{GROUP}/action-revision"
+ANNOTATION_ACTION_ID = f"{GROUP}/action-id"
+# An annotation's value may have 256 KiB; status.lastAction in the CRD takes no more than this of `action` and `id`.
+ACTION_TEXT_LIMIT = 253
 
 # Headers.
 HEADER_REVISION = "x-slipway-revision"
@@ -64,12 +71,12 @@ FROZEN_DIGEST_KEY = "digest"
 
 
 def revision_name(deployment: str, revision: int) -> str:
-    """`fraud-r4`: the ControllerRevision, Deployment, headless Service and ConfigMap of one revision."""
+    """`fraud-r4`: ControllerRevision, Deployment, headless Service, ConfigMap, PodDisruptionBudget of one revision."""
     return f"{deployment}-r{revision}"
 
 
 def router_name(deployment: str) -> str:
-    """`fraud-router`: the router's Deployment and ConfigMap."""
+    """`fraud-router`: the router's Deployment, ConfigMap and PodDisruptionBudget."""
     return f"{deployment}-router"
 
 
@@ -115,3 +122,23 @@ def grpc_cluster(revision: int) -> str:
 def probe_cluster(revision: int) -> str:
     """Envoy cluster of our own readiness probes: in the traffic's clusters they would enter its statistics."""
     return f"r{revision}-probe"
+
+
+def pin_http_cluster(revision: int) -> str:
+    """Envoy cluster of HTTP requests that ask for this very revision: the same pods, statistics apart from the split's."""
+    return f"r{revision}-pin-http"
+
+
+def pin_grpc_cluster(revision: int) -> str:
+    """Envoy cluster of gRPC calls that ask for this very revision."""
+    return f"r{revision}-pin-grpc"
+
+
+def fallback_http_cluster(revision: int, stable: int) -> str:
+    """Envoy cluster of a revision's share of the HTTP split: its pods, and stable's when it has none that works."""
+    return f"r{revision}-over-r{stable}-http"
+
+
+def fallback_grpc_cluster(revision: int, stable: int) -> str:
+    """Envoy cluster of a revision's share of the gRPC split, with the same way out."""
+    return f"r{revision}-over-r{stable}-grpc"

@@ -8,18 +8,23 @@ Defaults that the schema must not set (they would enter the user's spec) are set
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.api.types import (
+    DEFAULT_REVISION_HISTORY_LIMIT,
     DynamicBatching,
     Json,
     JsonObject,
     ModelConfig,
     ModelSource,
+    Pause,
     PvcSource,
+    Rollout,
     RuntimeSpec,
+    SetWeight,
     Spec,
+    Step,
 )
 from slipway.errors import SpecError
 
@@ -30,8 +35,12 @@ DEFAULT_STARTUP_TIMEOUT_S = 600
 # Triton's own queue is unbounded and never times out (Triton model config, `default_queue_policy`); ours is bounded.
 DEFAULT_QUEUE_SIZE = 128
 DEFAULT_QUEUE_DELAY_US = 0
+DEFAULT_ROLLOUT = Rollout()
 
 FORMATS = ("auto", "torchscript")
+STRATEGIES = ("Canary",)
+PLACEMENTS = ("Surge",)
+MAX_STEPS = 32
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=@+-]*")
@@ -51,6 +60,14 @@ def parse_spec(resource: JsonObject) -> Spec:
         replicas=_whole(spec.get("replicas"), "spec.replicas", default=1, minimum=1),
         router_replicas=_whole(
             router.get("replicas"), "spec.traffic.router.replicas", default=DEFAULT_ROUTER_REPLICAS, minimum=1
+        ),
+        rollout=_parse_rollout(_mapping(spec.get("rollout"), "spec.rollout")),
+        paused=_boolean(spec.get("paused"), "spec.paused"),
+        revision_history_limit=_whole(
+            spec.get("revisionHistoryLimit"),
+            "spec.revisionHistoryLimit",
+            default=DEFAULT_REVISION_HISTORY_LIMIT,
+            minimum=0,
         ),
     )
 
@@ -75,9 +92,7 @@ def _parse_model(model: Mapping[str, Json]) -> ModelSource:
     digest = model.get("digest")
     if digest is not None and not _DIGEST.fullmatch(str(digest)):
         raise SpecError("spec.model.digest", f"is {digest!r}, expected sha256: and 64 hexadecimal digits")
-    chosen = _string(model.get("format"), "spec.model.format", default="auto")
-    if chosen not in FORMATS:
-        raise SpecError("spec.model.format", f"is {chosen!r}, expected one of {', '.join(FORMATS)}")
+    chosen = _one_of(model.get("format"), "spec.model.format", FORMATS)
     return ModelSource(
         version=_string(model.get("version"), "spec.model.version"),
         source=parse_storage_uri(_string(model.get("storageUri"), "spec.model.storageUri")),
@@ -135,6 +150,60 @@ def _parse_runtime(runtime: Mapping[str, Json]) -> RuntimeSpec:
     )
 
 
+def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
+    path = "spec.rollout"
+    _one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES)
+    _one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS)
+    canary = _mapping(rollout.get("canary"), f"{path}.canary")
+    return Rollout(
+        steps=_parse_steps(canary.get("steps"), f"{path}.canary.steps"),
+        progress_deadline_s=_whole(
+            rollout.get("progressDeadlineSeconds"),
+            f"{path}.progressDeadlineSeconds",
+            default=DEFAULT_ROLLOUT.progress_deadline_s,
+            minimum=1,
+        ),
+        scale_down_delay_s=_whole(
+            rollout.get("scaleDownDelaySeconds"),
+            f"{path}.scaleDownDelaySeconds",
+            default=DEFAULT_ROLLOUT.scale_down_delay_s,
+            minimum=0,
+        ),
+        drain_timeout_s=_whole(
+            rollout.get("drainTimeoutSeconds"),
+            f"{path}.drainTimeoutSeconds",
+            default=DEFAULT_ROLLOUT.drain_timeout_s,
+            minimum=0,
+        ),
+    )
+
+
+def _parse_steps(written: Any, path: str) -> tuple[Step, ...]:
+    if written is None:
+        return ()
+    if not isinstance(written, Sequence) or isinstance(written, str):
+        raise SpecError(path, f"is a {type(written).__name__}, expected a list")
+    if len(written) > MAX_STEPS:
+        raise SpecError(path, f"has {len(written)} entries, expected at most {MAX_STEPS}")
+    return tuple(
+        _parse_step(_mapping(step, f"{path}[{index}]"), f"{path}[{index}]") for index, step in enumerate(written)
+    )
+
+
+def _parse_step(step: Mapping[str, Json], path: str) -> Step:
+    """A step that this release does not know (a newer CRD's) must not be skipped: it may be the one that protects."""
+    given = sorted(key for key, value in step.items() if value is not None)
+    if given == ["setWeight"]:
+        return SetWeight(_whole(step["setWeight"], f"{path}.setWeight", default=0, minimum=0, maximum=100))
+    if given == ["pause"]:
+        pause = _mapping(step["pause"], f"{path}.pause")
+        duration = pause.get("durationSeconds")
+        if duration is None:
+            return Pause(None)
+        return Pause(_whole(duration, f"{path}.pause.durationSeconds", default=0, minimum=1))
+    raise SpecError(path, f"has {', '.join(given) or 'no field'}, expected exactly one of setWeight and pause")
+
+
 def _mapping(value: Any, path: str) -> Mapping[str, Json]:
     if value is None:
         return {}
@@ -151,9 +220,27 @@ def _string(value: Any, path: str, *, default: str | None = None) -> str:
     return value
 
 
-def _whole(value: object, path: str, *, default: int, minimum: int) -> int:
+def _one_of(value: Any, path: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default."""
+    chosen = _string(value, path, default=choices[0])
+    if chosen not in choices:
+        raise SpecError(path, f"is {chosen!r}, expected one of {', '.join(choices)}")
+    return chosen
+
+
+def _boolean(value: object, path: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise SpecError(path, f"is {value!r}, expected true or false")
+    return value
+
+
+def _whole(value: object, path: str, *, default: int, minimum: int, maximum: int | None = None) -> int:
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise SpecError(path, f"is {value!r}, expected a whole number of at least {minimum}")
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or not is_whole or value < minimum or (maximum is not None and value > maximum):
+        wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise SpecError(path, f"is {value!r}, expected a whole number {wanted}")
     return value

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"  # some revision has a ready pod behind a ready router
     RECONCILING = "Reconciling"  # work is going on and needs nobody
     STALLED = "Stalled"  # work has stopped and needs somebody
+    PAUSED = "Paused"  # a person holds the rollout, or an open pause waits for one
 
 
 class Kind(Enum):
@@ -249,6 +250,61 @@ class Reason(Enum):
         Kind.STALL,
         "A bug in Slipway ended the pass. Traffic stays where it is.",
         "Report it with the operator's log; the operator tries again with growing pauses.",
+    )
+    ROLLING_OUT = (
+        "RollingOut",
+        Kind.PROGRESS,
+        "A new revision is being brought up and gets its share in verified steps; stable serves the rest.",
+        "Wait; status.rollout says which step it is and what it waits for.",
+    )
+    PAUSED_AT_STEP = (
+        "PausedAtStep",
+        Kind.PROGRESS,
+        "The rollout is at a pause step: timed, or open until a person promotes.",
+        "For an open pause: look at the new revision, then `kubectl annotate mdep NAME slipway.dev/action=promote`, or abort.",
+    )
+    HELD = (
+        "Held",
+        Kind.PROGRESS,
+        "spec.paused is true: no pod, weight or route changes, except for safety and to repair drift.",
+        "Set spec.paused to false to go on.",
+    )
+    NOT_PAUSED = ("NotPaused", Kind.WELL, "Nothing holds the rollout.", "Nothing to do.")
+    PROGRESS_DEADLINE_EXCEEDED = (
+        "ProgressDeadlineExceeded",
+        Kind.STALL,
+        "The new revision was not ready within spec.rollout.progressDeadlineSeconds and was given up. Stable serves on.",
+        "Mend the cause in the message, then change the spec or annotate slipway.dev/action=retry.",
+    )
+    ABORTED = (
+        "Aborted",
+        Kind.STALL,
+        "A person aborted the rollout. Stable serves on; the spec still names the aborted version.",
+        "Change the spec, or annotate slipway.dev/action=retry.",
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        Kind.STALL,
+        "A person rolled back to the stable revision before. The spec still names the version that was left.",
+        "Change the spec to the version that serves, or annotate slipway.dev/action=retry to roll out again.",
+    )
+    ROLLOUT_STARTED = ("RolloutStarted", Kind.WELL, "Event only: a rollout began.", "Nothing to do.")
+    STEP_COMPLETED = ("StepCompleted", Kind.WELL, "Event only: a step of the rollout was completed.", "Nothing to do.")
+    PROMOTED = ("Promoted", Kind.WELL, "Event only: every router confirmed the revision at 100 %.", "Nothing to do.")
+    SUPERSEDED = ("Superseded", Kind.WELL, "Event only: another spec took the rollout's place.", "Nothing to do.")
+    REVERTED = ("Reverted", Kind.WELL, "Event only: the spec went back to stable in mid-rollout.", "Nothing to do.")
+    ACTION_ACCEPTED = ("ActionAccepted", Kind.WELL, "Event only: an action was carried out.", "Nothing to do.")
+    ACTION_REJECTED = (
+        "ActionRejected",
+        Kind.WELL,
+        "Event only: an action could not be carried out; status.lastAction says why.",
+        "Read the message; correct the annotation.",
+    )
+    REVISION_REMOVED = (
+        "RevisionRemoved",
+        Kind.WELL,
+        "Event only: a drained revision's pods were deleted.",
+        "Nothing to do.",
     )
     REVISION_CREATED = (
         "RevisionCreated",

@@ -12,6 +12,8 @@ JsonObject = Mapping[str, Json]
 
 EMPTY: JsonObject = MappingProxyType({})
 
+DEFAULT_REVISION_HISTORY_LIMIT = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PvcSource:
@@ -65,6 +67,33 @@ class RuntimeSpec:
     startup_timeout_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class SetWeight:
+    """A step: this share of the requests goes to the new revision, verified before the next step begins."""
+
+    weight: int  # percent, 0..100
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step: wait at the weight that was reached."""
+
+    duration_s: int | None  # None: until a person promotes
+
+
+Step = SetWeight | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a new revision takes over. The only strategy is Canary, the only placement Surge, so neither is kept here."""
+
+    steps: tuple[Step, ...] = ()  # none: all traffic at once, when the new revision can carry it
+    progress_deadline_s: int = 1800
+    scale_down_delay_s: int = 30
+    drain_timeout_s: int = 300
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     model_name: str  # the name clients call
@@ -72,6 +101,9 @@ class Spec:
     runtime: RuntimeSpec
     replicas: int
     router_replicas: int
+    rollout: Rollout = Rollout()
+    paused: bool = False
+    revision_history_limit: int = DEFAULT_REVISION_HISTORY_LIMIT  # kept for a way back, beside those in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,22 +1,24 @@
-"""The Envoy clusters of one revision: where its pods are found and when they count as healthy.
+"""The Envoy clusters of one revision: where its pods are found and when they count as healthy; and those around them.
 
-    rN-http   client HTTP      rN-grpc   client gRPC      rN-probe   our own readiness probes, kept out of the statistics
+    rN-http       client HTTP         rN-grpc       client gRPC       its share of the split
+    rN-pin-http   pinned HTTP         rN-pin-grpc   pinned gRPC       kept out of the statistics of the split, as is
+    rN-probe      our own readiness probes
+    rN-over-rM-http, rN-over-rM-grpc   rN's share while rM is stable: rN's pods, and rM's when none of them works
 
-They are frozen with the revision and stay byte-identical for its life: any change of a definition resets its
-connections and deletes the per-code and gRPC counters that the analysis reads. What follows a weight (fallback to
+All but the last are frozen with the revision and stay byte-identical for its life: any change of a definition resets
+its connections and deletes the per-code and gRPC counters that the analysis reads. What follows a weight (fallback to
 stable) is therefore a cluster *around* these, never an edit of them.
 Reasons for the values: architecture.md "Routing", table of settings.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from slipway.api import names
 from slipway.api.types import Platform
 from slipway.build import envoy_types
-
-Protocol = Literal["http", "grpc"]
+from slipway.build.route_table import Protocol, fallback_cluster, own_cluster
 
 # Where Envoy stops reading because the other side is slow. It bounds memory and no message: what is kept of a body for a
 # retry has a limit of its own in the routes, and without that one a large connection buffer saved no gRPC request.
@@ -29,7 +31,7 @@ _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 def build_revision_clusters(
     *, namespace: str, deployment: str, revision: int, model_name: str, platform: Platform
 ) -> list[dict[str, Any]]:
-    """HTTP, gRPC and probe cluster of a revision, all over the DNS name of its headless Service."""
+    """The frozen clusters of a revision, all over the DNS name of its headless Service."""
     # The trailing dot keeps the resolver from trying every search domain first.
     service = names.revision_name(deployment, revision)
     host = f"{service}.{namespace}.svc.{platform.cluster_domain}."
@@ -38,6 +40,8 @@ def build_revision_clusters(
         (names.http_cluster(revision), "http", names.PORT_HTTP),
         (names.grpc_cluster(revision), "grpc", names.PORT_GRPC),
         (names.probe_cluster(revision), "http", names.PORT_HTTP),
+        (names.pin_http_cluster(revision), "http", names.PORT_HTTP),
+        (names.pin_grpc_cluster(revision), "grpc", names.PORT_GRPC),
     )
     return [
         _cluster(
@@ -49,6 +53,33 @@ def build_revision_clusters(
         )
         for name, protocol, port in clusters
     ]
+
+
+def build_fallback_clusters(revision: int, stable: int) -> list[dict[str, Any]]:
+    """Around the two revisions' own clusters, one per protocol. Nothing in them but the pair, so a pair never changes.
+
+    Level 0 is the revision, level 1 is stable; a retry leaves the level that failed (retry_priority in the routes).
+    """
+    protocols: tuple[Protocol, ...] = ("http", "grpc")
+    return [_fallback_cluster(revision, stable, protocol) for protocol in protocols]
+
+
+def _fallback_cluster(revision: int, stable: int, protocol: Protocol) -> dict[str, Any]:
+    levels = [own_cluster(revision, protocol), own_cluster(stable, protocol)]
+    return {
+        "@type": envoy_types.CLUSTER,
+        "name": fallback_cluster(revision, stable, protocol),
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {"@type": envoy_types.AGGREGATE_CLUSTER, "clusters": levels},
+        },
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": "0.5s",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Retries are counted here, and by default only three may run at once: the fourth request that a dead canary
+        # drops at the same moment would be lost.
+        "circuit_breakers": _circuit_breakers(),
+    }
 
 
 def _cluster(

@@ -4,15 +4,18 @@ One route configuration serves all three listeners; the first route that matches
 
     ops (only with the ops header)   /.slipway/route, /stats, /clusters         everything else: 404
     readiness                        /.slipway/ready                            → probe cluster of stable
+    pin (only with its header)       what is below, for a revision that lives   → its pin clusters; everything else: 404
     gRPC                             seven methods of the inference service     → split; everything else: UNIMPLEMENTED
-    HTTP                             /v2…, the model, its routed versions       → split; everything else: 404
+    HTTP                             /v2…, the model                            → split
+                                     /v2…/versions/N of a revision that lives   → its pin cluster; everything else: 404
 
-The listeners are in envoy_bootstrap.py, the clusters in envoy_clusters.py.
+The table itself is in route_table.py, what a route does in envoy_actions.py, the clusters in envoy_clusters.py, the
+listeners in envoy_bootstrap.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,19 @@ from slipway.api import names
 from slipway.api.types import JsonObject
 from slipway.build import envoy_types
 from slipway.build.canonical import canonical_json, content_version
+from slipway.build.envoy_actions import (
+    RETRY_STATEFUL,
+    RETRY_STATELESS,
+    answer,
+    exact_header,
+    forward,
+    present_header,
+    retry_policy,
+)
+from slipway.build.envoy_clusters import build_fallback_clusters
+from slipway.build.route_table import Protocol, RoutedRevision, RouteTable, own_cluster, pin_cluster
+
+__all__ = ["RouteFiles", "RouteTable", "RoutedRevision", "build_route_files", "referenced_clusters"]
 
 _GRPC_SERVICE = "/inference.GRPCInferenceService"
 _GRPC_UNARY = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer")
@@ -37,40 +53,6 @@ _SERVER_PATHS = ("/v2", "/v2/health/live", "/v2/health/ready")
 _ADMIN_PATHS = ("/stats", "/clusters")
 
 
-@dataclass(frozen=True, slots=True)
-class RoutedRevision:
-    revision: int
-    weight: int  # percent of requests, 0..100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteTable:
-    """Who gets what. No revision at all is a table too: clients are told that no model is ready yet."""
-
-    deployment: str
-    model_name: str
-    revisions: tuple[RoutedRevision, ...]
-    stable: int | None
-    max_request_bytes: int  # a request body up to this size is kept for a retry
-
-    def __post_init__(self) -> None:
-        numbers = [entry.revision for entry in self.revisions]
-        if len(set(numbers)) != len(numbers):
-            raise ValueError(f"{self.deployment}: route table names a revision twice: {numbers}")
-        weights = [entry.weight for entry in self.revisions]
-        if weights and (sum(weights) != 100 or min(weights) < 0):
-            raise ValueError(f"{self.deployment}: weights are {weights}, expected 0..100 each and 100 in all")
-        if self.stable is not None and self.stable not in numbers:
-            raise ValueError(f"{self.deployment}: stable is revision {self.stable}, but only {numbers} are routed")
-
-    @property
-    def anchor(self) -> int | None:
-        """The revision whose readiness is the router's own: stable, or the one with most weight before there is one."""
-        if self.stable is not None or not self.revisions:
-            return self.stable
-        return max(self.revisions, key=lambda entry: (entry.weight, -entry.revision)).revision
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteFiles:
     """The two files that a router watches, and the versions that it confirms once they are in force."""
@@ -82,19 +64,25 @@ class RouteFiles:
 
 
 def build_route_files(table: RouteTable, clusters: Sequence[JsonObject]) -> RouteFiles:
-    """Both files. ValueError if a route needs a cluster that is not there: Envoy would accept it and answer 503."""
-    resources = sorted((dict(cluster) for cluster in clusters), key=lambda cluster: str(cluster["name"]))
+    """Both files, from the frozen clusters of the routed revisions.
+
+    The clusters depend on which revisions there are, and on nothing else: weights, pins and stable are routes alone.
+    ValueError if a route needs a cluster that is not there: Envoy would accept it and answer 503.
+    """
+    around = [cluster for pair in table.pairs() for cluster in build_fallback_clusters(*pair)]
+    resources = sorted((dict(cluster) for cluster in (*clusters, *around)), key=lambda cluster: str(cluster["name"]))
     present = [str(cluster["name"]) for cluster in resources]
     if len(set(present)) != len(present):
         raise ValueError(f"{table.deployment}: a cluster is defined twice: {present}")
     missing = sorted(referenced_clusters(table) - set(present))
     if missing:
         raise ValueError(f"{table.deployment}: routes need clusters {missing}, found {present}; nothing is written")
+    pins = _pins(table, present)
     # The version is part of the table (a router answers it), so it is computed from the table without it.
-    routes_version = content_version(_route_configuration(table, version=""))
+    routes_version = content_version(_route_configuration(table, pins, version=""))
     clusters_version = content_version(resources)
     return RouteFiles(
-        routes=_discovery_response([_route_configuration(table, version=routes_version)], routes_version),
+        routes=_discovery_response([_route_configuration(table, pins, version=routes_version)], routes_version),
         clusters=_discovery_response(resources, clusters_version),
         routes_version=routes_version,
         clusters_version=clusters_version,
@@ -102,7 +90,7 @@ def build_route_files(table: RouteTable, clusters: Sequence[JsonObject]) -> Rout
 
 
 def referenced_clusters(table: RouteTable) -> set[str]:
-    """Every cluster of a revision that the table's routes send requests to."""
+    """Every frozen cluster that a table of these revisions needs; pin clusters are used where there are any."""
     clusters = set()
     for entry in table.revisions:
         clusters |= {names.http_cluster(entry.revision), names.grpc_cluster(entry.revision)}
@@ -111,11 +99,43 @@ def referenced_clusters(table: RouteTable) -> set[str]:
     return clusters
 
 
+@dataclass(frozen=True, slots=True)
+class _Pins:
+    by_header: tuple[int, ...]  # the header may ask for these
+    by_path: dict[int, str]  # /versions/N may ask for these → cluster
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a route does with a call of either sort."""
+
+    unary: dict[str, Any]
+    stream: dict[str, Any]
+
+    def action(self, *, streams: bool) -> dict[str, Any]:
+        return self.stream if streams else self.unary
+
+
+def _pins(table: RouteTable, present: Iterable[str]) -> _Pins:
+    """A revision that an earlier release froze has no pin clusters: it keeps its version path, on its own cluster as
+    then, and cannot be asked for by header."""
+    defined = set(present)
+    wanted = [entry.revision for entry in table.revisions if entry.pinned]
+    able = tuple(
+        revision for revision in wanted if {pin_cluster(revision, "http"), pin_cluster(revision, "grpc")} <= defined
+    )
+    clusters = {
+        revision: pin_cluster(revision, "http") if revision in able else own_cluster(revision, "http")
+        for revision in wanted
+    }
+    return _Pins(able, clusters)
+
+
 def _discovery_response(resources: list[dict[str, Any]], version: str) -> str:
     return canonical_json({"version_info": version, "resources": resources})
 
 
-def _route_configuration(table: RouteTable, *, version: str) -> dict[str, Any]:
+def _route_configuration(table: RouteTable, pins: _Pins, *, version: str) -> dict[str, Any]:
     return {
         "@type": envoy_types.ROUTE_CONFIGURATION,
         "name": names.ROUTE_CONFIG,
@@ -130,8 +150,10 @@ def _route_configuration(table: RouteTable, *, version: str) -> dict[str, Any]:
                 "routes": [
                     *_ops_routes(table, version),
                     _readiness_route(table),
+                    # Before every path: a header that is not understood must not fall through to the split.
+                    *_pin_routes(table, pins),
                     *_grpc_routes(table),
-                    *_http_routes(table),
+                    *_http_routes(table, pins),
                 ],
             }
         ],
@@ -140,12 +162,12 @@ def _route_configuration(table: RouteTable, *, version: str) -> dict[str, Any]:
 
 def _ops_routes(table: RouteTable, version: str) -> list[dict[str, Any]]:
     """Only the ops listener sets the header; client listeners remove it from every request before routing."""
-    is_ops = _exact_header(names.HEADER_OPS, "1")
-    is_get = _exact_header(":method", "GET")
+    is_ops = exact_header(names.HEADER_OPS, "1")
+    is_get = exact_header(":method", "GET")
     weights = {str(entry.revision): entry.weight for entry in table.revisions}
-    answer = _direct(200, canonical_json({"routes": version, "weights": weights}))
+    in_force = answer(200, canonical_json({"routes": version, "weights": weights}))
     return [
-        {"name": "ops-route", "match": {"path": names.PATH_ROUTER_ROUTE, "headers": [is_ops, is_get]}, **answer},
+        {"name": "ops-route", "match": {"path": names.PATH_ROUTER_ROUTE, "headers": [is_ops, is_get]}, **in_force},
         *(
             {
                 "name": f"ops-admin{path.replace('/', '-')}",
@@ -158,7 +180,7 @@ def _ops_routes(table: RouteTable, version: str) -> list[dict[str, Any]]:
         {
             "name": "ops-nothing-else",
             "match": {"prefix": "/", "headers": [is_ops]},
-            **_direct(
+            **answer(
                 404,
                 f"the ops port serves GET {', '.join((names.PATH_ROUTER_ROUTE, *_ADMIN_PATHS))}\n",
                 kind="text/plain",
@@ -170,7 +192,7 @@ def _ops_routes(table: RouteTable, version: str) -> list[dict[str, Any]]:
 def _readiness_route(table: RouteTable) -> dict[str, Any]:
     match = {"path": names.PATH_ROUTER_READY}
     if table.anchor is None:
-        return {"name": "ready", "match": match, **_direct(503, _nothing_ready(table))}
+        return {"name": "ready", "match": match, **answer(503, _nothing_ready(table))}
     return {
         "name": "ready",
         "match": match,
@@ -178,116 +200,130 @@ def _readiness_route(table: RouteTable) -> dict[str, Any]:
             "cluster": names.probe_cluster(table.anchor),
             "prefix_rewrite": f"/v2/models/{table.model_name}/versions/{table.anchor}/ready",
             "timeout": "5s",
-            "retry_policy": _retry_policy(),
+            "retry_policy": retry_policy(RETRY_STATELESS),
         },
     }
 
 
+def _pin_routes(table: RouteTable, pins: _Pins) -> list[dict[str, Any]]:
+    """A request with the revision header: exactly that revision, or an explanation."""
+    routes: list[dict[str, Any]] = []
+    for revision in pins.by_header:
+        door = f"pin-{revision}-"
+        headers = [exact_header(names.HEADER_REVISION, str(revision))]
+        routes += _grpc_calls(_to_cluster(table, pin_cluster(revision, "grpc")), door=door, headers=headers)
+        target = _to_cluster(table, pin_cluster(revision, "http"))
+        for model in (_model_path(table), _version_path(table, revision)):
+            routes += _http_calls(model, target, door=door, headers=headers)
+        routes += _server_calls(target, door=door, headers=headers)
+    live = ", ".join(map(str, pins.by_header)) or "none"
+    any_live = [exact_header(names.HEADER_REVISION, str(revision)) for revision in pins.by_header]
+    elsewhere = (
+        f"with {names.HEADER_REVISION} the same calls are served as without, and {_model_path(table)}/versions/N"
+        " only for that revision; this is none of them"
+    )
+    unknown = f"{names.HEADER_REVISION} names none of the revisions of model {table.model_name} that live: {live}"
+    for name, header, text in (
+        *(("elsewhere", header, elsewhere) for header in any_live),
+        ("unknown", present_header(names.HEADER_REVISION), unknown),
+    ):
+        match = {"prefix": "/", "headers": [header]}
+        # Envoy turns 404 into UNIMPLEMENTED for a gRPC client, the text becomes the status message.
+        routes.append({"name": f"pin-{name}", "match": match, **answer(404, text)})
+    return routes
+
+
 def _grpc_routes(table: RouteTable) -> list[dict[str, Any]]:
-    served = [(method, False) for method in _GRPC_UNARY] + [(method, True) for method in _GRPC_STREAMING]
-    routes = []
-    for method, streams in served:
-        match = {"path": f"{_GRPC_SERVICE}/{method}", "grpc": {}}
-        routes.append({"name": f"grpc-{method}", "match": match, **_split(table, "grpc", streams=streams)})
-    # Envoy turns 404 into UNIMPLEMENTED for a gRPC client, the text becomes the status message.
     refusal = (
         f"model {table.model_name} is served through {', '.join((*_GRPC_UNARY, *_GRPC_STREAMING))} of"
         f" {_GRPC_SERVICE[1:]}; this method is not"
     )
-    return [*routes, {"name": "grpc-nothing-else", "match": {"prefix": "/", "grpc": {}}, **_direct(404, refusal)}]
+    return [
+        *_grpc_calls(_split(table, "grpc")),
+        {"name": "grpc-nothing-else", "match": {"prefix": "/", "grpc": {}}, **answer(404, refusal)},
+    ]
 
 
-def _http_routes(table: RouteTable) -> list[dict[str, Any]]:
-    model = f"/v2/models/{table.model_name}"
-    routes = [_http_route("GET", path, _split(table, "http", streams=False)) for path in _SERVER_PATHS]
-    for method, suffix, streams in _MODEL_PATHS:
-        routes.append(_http_route(method, f"{model}{suffix}", _split(table, "http", streams=streams)))
-    for entry in table.revisions:
-        for method, suffix, streams in _MODEL_PATHS:
-            target = _to_cluster(names.http_cluster(entry.revision), streams=streams)
-            routes.append(_http_route(method, f"{model}/versions/{entry.revision}{suffix}", target))
+def _http_routes(table: RouteTable, pins: _Pins) -> list[dict[str, Any]]:
+    model = _model_path(table)
+    split = _split(table, "http")
+    routes = [*_server_calls(split), *_http_calls(model, split)]
+    for revision, cluster in pins.by_path.items():
+        routes += _http_calls(_version_path(table, revision), _to_cluster(table, cluster))
     served = ", ".join(f"{method} {model}{suffix}" for method, suffix, _ in _MODEL_PATHS)
-    versions = ", ".join(str(entry.revision) for entry in table.revisions) or "none yet"
+    versions = ", ".join(map(str, pins.by_path)) or "none yet"
     refusal = (
         f"not served here. Model {table.model_name} is served under GET {', '.join(_SERVER_PATHS)}, {served};"
         f" also under {model}/versions/N, where N is one of: {versions}"
     )
-    return [*routes, {"name": "http-nothing-else", "match": {"prefix": "/"}, **_direct(404, refusal)}]
+    return [*routes, {"name": "http-nothing-else", "match": {"prefix": "/"}, **answer(404, refusal)}]
 
 
-def _http_route(method: str, path: str, target: dict[str, Any]) -> dict[str, Any]:
-    return {"name": f"http-{path}", "match": {"path": path, "headers": [_exact_header(":method", method)]}, **target}
+def _grpc_calls(target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()) -> list[dict[str, Any]]:
+    calls = [*((method, False) for method in _GRPC_UNARY), *((method, True) for method in _GRPC_STREAMING)]
+    routes = []
+    for method, streams in calls:
+        match: dict[str, Any] = {"path": f"{_GRPC_SERVICE}/{method}", "grpc": {}}
+        if headers:
+            match["headers"] = list(headers)
+        routes.append({"name": f"{door}grpc-{method}", "match": match, **target.action(streams=streams)})
+    return routes
 
 
-def _split(table: RouteTable, protocol: str, *, streams: bool) -> dict[str, Any]:
-    """The weighted choice between the routed revisions, drawn per request. One revision is a split of one."""
-    if not table.revisions:
-        return _direct(503, _nothing_ready(table))
-    entries = [
-        {"name": _split_target(table, entry.revision, protocol), "weight": entry.weight} for entry in table.revisions
+def _http_calls(
+    model: str, target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()
+) -> list[dict[str, Any]]:
+    return [
+        _http_call(method, f"{model}{suffix}", target.action(streams=streams), door=door, headers=headers)
+        for method, suffix, streams in _MODEL_PATHS
     ]
-    return _forward({"weighted_clusters": {"clusters": entries}}, streams=streams)
 
 
-def _split_target(_table: RouteTable, revision: int, protocol: str) -> str:
-    """Where the share of a revision goes. Canaries will get an aggregate of their own cluster and stable's here."""
-    return names.http_cluster(revision) if protocol == "http" else names.grpc_cluster(revision)
+def _server_calls(target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()) -> list[dict[str, Any]]:
+    return [_http_call("GET", path, target.unary, door=door, headers=headers) for path in _SERVER_PATHS]
 
 
-def _to_cluster(cluster: str, *, streams: bool) -> dict[str, Any]:
-    return _forward({"cluster": cluster}, streams=streams)
+def _http_call(
+    method: str, path: str, action: dict[str, Any], *, door: str, headers: Sequence[JsonObject]
+) -> dict[str, Any]:
+    match = {"path": path, "headers": [exact_header(":method", method), *headers]}
+    return {"name": f"{door}http-{path}", "match": match, **action}
 
 
-def _forward(target: dict[str, Any], *, streams: bool) -> dict[str, Any]:
-    # 0 = no limit: how long an inference may take is the client's business.
-    action = {**target, "timeout": "0s"}
-    if not streams:
-        # A stream's first answers may have reached the client already, and a repeated stream repeats them.
-        action["retry_policy"] = _retry_policy()
-    revision_header = {
-        "header": {
-            "key": names.HEADER_REVISION,
-            "value": f"%UPSTREAM_METADATA({names.METADATA_NAMESPACE}:{names.METADATA_REVISION})%",
-        },
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-    return {"route": action, "response_headers_to_add": [revision_header]}
+def _model_path(table: RouteTable) -> str:
+    return f"/v2/models/{table.model_name}"
 
 
-def _retry_policy() -> dict[str, Any]:
-    """Only what shows that a pod or its connection is gone, and then on another pod.
+def _version_path(table: RouteTable, revision: int) -> str:
+    return f"{_model_path(table)}/versions/{revision}"
 
-    `reset` may run an inference twice, right for stateless models. Codes are never retried: 503 and NOT_FOUND are
-    legitimate answers, and repeating an overload makes it worse.
-    """
-    return {
-        "retry_on": "connect-failure,refused-stream,reset",
-        "num_retries": 3,
-        "host_selection_retry_max_attempts": 5,
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {"@type": envoy_types.PREVIOUS_HOSTS},
-            }
-        ],
-        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-    }
+
+def _split(table: RouteTable, protocol: Protocol) -> _Target:
+    """The weighted choice between the revisions that have a share, drawn per request. One is a split of one."""
+    if not table.revisions:
+        nothing = answer(503, _nothing_ready(table))
+        return _Target(nothing, nothing)
+    # Without those of weight 0: their clusters may then come and go without a moment in which a route lacks them.
+    entries = [
+        {"name": table.split_cluster(entry.revision, protocol), "weight": entry.weight}
+        for entry in table.revisions
+        if entry.weight
+    ]
+    return _target(table, {"weighted_clusters": {"clusters": entries}}, falls_back=True)
+
+
+def _to_cluster(table: RouteTable, cluster: str) -> _Target:
+    return _target(table, {"cluster": cluster}, falls_back=False)
+
+
+def _target(table: RouteTable, target: dict[str, Any], *, falls_back: bool) -> _Target:
+    retry_on = RETRY_STATELESS if table.retry_resets else RETRY_STATEFUL
+    return _Target(
+        unary=forward(target, retry_policy(retry_on, falls_back=falls_back)), stream=forward(target, policy=None)
+    )
 
 
 def _nothing_ready(table: RouteTable) -> str:
     return (
         f"no version of model {table.model_name} is ready yet; see kubectl describe modeldeployment {table.deployment}"
     )
-
-
-def _direct(status: int, text: str, *, kind: str = "application/json") -> dict[str, Any]:
-    """An answer of the router itself. Client listeners wrap the text into {"error": …}, as Triton words its errors."""
-    content_type = {"header": {"key": "content-type", "value": kind}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-    return {
-        "direct_response": {"status": status, "body": {"inline_string": text}},
-        "response_headers_to_add": [content_type],
-    }
-
-
-def _exact_header(name: str, value: str) -> dict[str, Any]:
-    return {"name": name, "string_match": {"exact": value}}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from slipway.api import names
 from slipway.api.types import JsonObject, Platform, Spec
+from slipway.build.disruption import build_model_budget, build_router_budget
 from slipway.build.envoy_routes import RoutedRevision, RouteFiles, RouteTable, build_route_files
 from slipway.build.router import build_router_config_map, build_router_deployment
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_config_map
 from slipway.core import ownership
 from slipway.core.drift import needs_write, sealed
-from slipway.core.plan import Action, Apply, Create
+from slipway.core.plan import Action, Apply, Create, Delete
 from slipway.core.record import Record, to_json
 from slipway.core.revisions import Revision, build_controller_revision
 from slipway.core.snapshot import Children
+
+# What goes when a revision has drained. Its ControllerRevision and ConfigMap stay: they can bring it back.
+_DRAINED_KINDS = ("Deployment", "Service", "PodDisruptionBudget")
+_FROM_REPLICAS = 2  # a budget on a single pod would only block drains of its node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,15 @@ class Owned:
         return self.by_kind[kind].get(name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """One revision that should have pods."""
+
+    revision: Revision
+    replicas: int
+    digest: str | None
+
+
 def owned(children: Children, resource: JsonObject) -> Owned:
     return Owned(
         by_kind={
@@ -36,24 +50,24 @@ def owned(children: Children, resource: JsonObject) -> Owned:
             "ConfigMap": ownership.ours(children.config_maps, resource),
             "Service": ownership.ours(children.services, resource),
             "Deployment": ownership.ours(children.deployments, resource),
+            "PodDisruptionBudget": ownership.ours(children.disruption_budgets, resource),
         }
     )
 
 
 def route_files(
-    resource: JsonObject, record: Record, revisions: Iterable[Revision], spec: Spec, platform: Platform
+    resource: JsonObject, record: Record, revisions: Mapping[int, Revision], model_name: str, platform: Platform
 ) -> RouteFiles:
     """The route table that the record asks for."""
-    by_number = {revision.number: revision for revision in revisions}
-    routed = [entry for entry in record.routed if entry.revision in by_number]
+    routed = [entry for entry in record.routed if entry.revision in revisions]
     table = RouteTable(
         deployment=resource["metadata"]["name"],
-        model_name=spec.model_name,
+        model_name=model_name,
         revisions=tuple(RoutedRevision(revision=entry.revision, weight=entry.weight) for entry in routed),
-        stable=record.stable,
+        stable=record.stable if record.stable is not None and record.is_routed(record.stable) else None,
         max_request_bytes=platform.max_request_bytes,
     )
-    clusters = [dict(cluster) for entry in routed for cluster in by_number[entry.revision].clusters]
+    clusters = [dict(cluster) for entry in routed for cluster in revisions[entry.revision].clusters]
     return build_route_files(table, clusters)
 
 
@@ -61,29 +75,40 @@ def desired_children(
     resource: JsonObject,
     spec: Spec,
     platform: Platform,
-    revision: Revision,
     record: Record,
     files: RouteFiles,
-    frozen_digest: str | None,
+    running: Iterable[Running],
+    new: Revision | None,
 ) -> tuple[JsonObject, ...]:
-    """Every child, in the order of writing: a pod's ConfigMap before the pod, the route before its router."""
+    """Every child, in the order of writing. First what allocates and remembers (a number, the record), so that a crash
+    leaves nothing that no record knows; then each pod's ConfigMap before the pod; the routers last."""
     namespace, name = resource["metadata"]["namespace"], resource["metadata"]["name"]
-    deployment = {**revision.deployment, "spec": {**revision.deployment["spec"], "replicas": spec.replicas}}
-    manifests = (
-        build_controller_revision(namespace, name, revision),
-        build_revision_config_map(
-            namespace=namespace,
-            deployment=name,
-            revision=revision.number,
-            serving=dict(revision.serving),
-            frozen_digest=frozen_digest,
-        ),
-        revision.service,
-        deployment,
-        build_router_config_map(namespace=namespace, deployment=name, files=files, state=to_json(record)),
-        build_router_deployment(namespace=namespace, deployment=name, replicas=spec.router_replicas, platform=platform),
-        build_client_service(namespace=namespace, deployment=name),
+    manifests: list[JsonObject] = []
+    if new is not None:
+        manifests.append(build_controller_revision(namespace, name, new))
+    manifests.append(build_router_config_map(namespace=namespace, deployment=name, files=files, state=to_json(record)))
+    for item in running:
+        number, frozen = item.revision.number, item.revision
+        manifests.append(
+            build_revision_config_map(
+                namespace=namespace,
+                deployment=name,
+                revision=number,
+                serving=dict(frozen.serving),
+                frozen_digest=item.digest,
+            )
+        )
+        manifests.append(frozen.service)
+        deployment_spec = {**frozen.deployment["spec"], "replicas": item.replicas}
+        manifests.append({**frozen.deployment, "spec": deployment_spec})
+        if item.replicas >= _FROM_REPLICAS:
+            manifests.append(build_model_budget(namespace=namespace, deployment=name, revision=number))
+    manifests.append(
+        build_router_deployment(namespace=namespace, deployment=name, replicas=spec.router_replicas, platform=platform)
     )
+    if spec.router_replicas >= _FROM_REPLICAS:
+        manifests.append(build_router_budget(namespace=namespace, deployment=name))
+    manifests.append(build_client_service(namespace=namespace, deployment=name))
     return tuple(sealed(_owned_by(manifest, resource)) for manifest in manifests)
 
 
@@ -99,9 +124,7 @@ def actions_towards(desired: Iterable[JsonObject], present: Owned) -> tuple[Acti
         live = present.get(manifest["kind"], manifest["metadata"]["name"])
         if live is None:
             actions.append(Create(manifest=manifest))
-        elif (
-            live["metadata"].get("deletionTimestamp") is None and _may_change(manifest) and needs_write(manifest, live)
-        ):
+        elif live["metadata"].get("deletionTimestamp") is None and _may_change(manifest) and needs_write(manifest, live):
             actions.append(
                 Apply(
                     manifest=manifest,
@@ -125,4 +148,50 @@ def writes_routes(actions: Iterable[Action], deployment: str) -> bool:
         and action.manifest["kind"] == "ConfigMap"
         and action.manifest["metadata"]["name"] == name
         for action in actions
+    )
+
+
+def drained_children(resource: JsonObject, present: Owned, number: int) -> tuple[Delete, ...]:
+    """The deletions of one drained revision; () when nothing of it is left."""
+    name = names.revision_name(resource["metadata"]["name"], number)
+    found = [present.get(kind, name) for kind in _DRAINED_KINDS]
+    return tuple(deletion(item) for item in found if item is not None)
+
+
+def surplus_budgets(desired: Iterable[JsonObject], present: Owned) -> tuple[Delete, ...]:
+    """Budgets that came from a time with more replicas."""
+    wanted = {item["metadata"]["name"] for item in desired if item["kind"] == "PodDisruptionBudget"}
+    return tuple(deletion(item) for name, item in present.by_kind["PodDisruptionBudget"].items() if name not in wanted)
+
+
+def collected(resource: JsonObject, record: Record, present: Owned, limit: int, keep: Iterable[int]) -> tuple[Delete, ...]:
+    """ControllerRevisions and their ConfigMaps beyond revisionHistoryLimit, the longest unserved first. Never one that is
+    live, the update, or the highest number: a number must not be given twice."""
+    revisions = present.by_kind["ControllerRevision"]
+    numbers = sorted(
+        (int(item["revision"]) for item in revisions.values()),
+        key=lambda number: (record.served.get(number, ""), number),
+        reverse=True,
+    )
+    kept = {*keep, *record.live, record.highest_revision, *([record.previous] if record.previous else [])}
+    spare = [number for number in numbers if number not in kept]
+    found: list[Delete] = []
+    for number in spare[limit:]:
+        name = names.revision_name(resource["metadata"]["name"], number)
+        if any(present.get(kind, name) is not None for kind in _DRAINED_KINDS):
+            continue
+        for kind in ("ConfigMap", "ControllerRevision"):
+            if (item := present.get(kind, name)) is not None:
+                found.append(deletion(item))
+    return tuple(found)
+
+
+def deletion(item: JsonObject) -> Delete:
+    metadata = item["metadata"]
+    return Delete(
+        api_version=item["apiVersion"],
+        kind=item["kind"],
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slipway.api.types import JsonObject
@@ -45,7 +46,21 @@ class Poke:
     value: str  # must differ from the last one: an unchanged value syncs nothing
 
 
-Action = Create | Apply | Delete | Poke
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAnnotations:
+    """Takes answered action annotations off the user's ModelDeployment, the only write to it besides status.
+
+    `expected` holds what was answered, by annotation; if any value is another by now, none is removed: that is a new
+    action. Plan it only after status has the answer, because actions run before the status is written.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    expected: Mapping[str, str]  # not empty
+
+
+Action = Create | Apply | Delete | Poke | RemoveAnnotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

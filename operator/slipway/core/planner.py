@@ -1,27 +1,33 @@
 """One pass: a Snapshot becomes a Plan. Pure: the same snapshot always gives the same plan.
 
-The order of the questions is the safety argument: a resource that goes away is left alone, a spec or a record that cannot
-be read changes nothing that serves, a revision is frozen only once it can start, and traffic follows what routers confirm.
+The order of the questions is the safety argument: a resource that goes away is left alone, a record that cannot be read
+changes nothing, a revision is frozen only once it can start, what leaves is deleted only on what an earlier pass wrote.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from slipway.api import names
 from slipway.api.parse import parse_spec
 from slipway.api.profile import parse_profile
 from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Spec
+from slipway.core import actions as wishes
+from slipway.core import children as kids
+from slipway.core import rollout as machine
 from slipway.core import traffic
-from slipway.core.children import Owned, actions_towards, desired_children, owned, route_files, writes_routes
+from slipway.core.children import Owned, Running
 from slipway.core.diagnosis import diagnose, is_ready, is_terminating, parse_report
+from slipway.core.judgement import Evidence, availability, judge, pause_cause
+from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
-from slipway.core.plan import Action, Create, Plan
+from slipway.core.plan import Action, Create, Plan, RemoveAnnotations
 from slipway.core.questions import model_pods, revision_of, router_pods
 from slipway.core.record import Record, RecordError, read_record
-from slipway.core.report import Findings, RevisionReport, announcements, build_status
-from slipway.core.revisions import Revision, freeze, next_number, read_revision, spec_hash
+from slipway.core.report import Findings, RevisionReport, RolloutReport, build_status
+from slipway.core.retire import adopt_orphans, forget, next_look_s, removable, retire
+from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
 from slipway.core.snapshot import Snapshot
 from slipway.errors import SpecError
 
@@ -37,55 +43,355 @@ def plan_pass(snapshot: Snapshot) -> Plan:
     resource = snapshot.resource
     if resource["metadata"].get("deletionTimestamp") is not None:
         return Plan(actions=(), status=None)
+    if not (resource.get("status") or {}).get("conditions"):
+        # The first sight is reported before any work: a resource without conditions reads as done to kstatus.
+        accepted = Cause(reason=Reason.ACCEPTED, message="the operator has seen this spec and begins to work on it")
+        return _halted(snapshot, accepted, 0.0, ready=None)
+    children = snapshot.children
+    everything = (*children.deployments, *children.services, *children.config_maps, *children.controller_revisions)
+    if old := left_by_predecessor(everything, resource):
+        what = f"{old[0].get('kind', 'object')} {old[0]['metadata']['name']}"
+        message = f"{what} of an older ModelDeployment of this name is still being deleted"
+        return _halted(snapshot, Cause(reason=Reason.WAITING_FOR_DELETION, message=message), DELETION_RECHECK_S)
+    present = kids.owned(children, resource)
     try:
-        return _plan_living(snapshot)
+        spec = parse_spec(resource)
+        record = read_record(present.get("ConfigMap", names.router_name(resource["metadata"]["name"])))
+        return _Pass.begin(snapshot, spec, present, record or Record()).plan()
     except SpecError as error:
         return _halted(snapshot, _spec_cause(error), PREREQUISITE_RECHECK_S)
     except RecordError as error:
         return _halted(snapshot, Cause(reason=Reason.RECORD_DAMAGED, message=str(error)), PREREQUISITE_RECHECK_S)
 
 
-def _plan_living(snapshot: Snapshot) -> Plan:
-    resource, children = snapshot.resource, snapshot.children
-    if not (resource.get("status") or {}).get("conditions"):
-        # The first sight is reported before any work: a resource without conditions reads as done to kstatus.
-        accepted = Cause(reason=Reason.ACCEPTED, message="the operator has seen this spec and begins to work on it")
-        return _halted(snapshot, accepted, 0.0, ready=None)
-    everything = (
-        *children.deployments,
-        *children.services,
-        *children.config_maps,
-        *children.controller_revisions,
-    )
-    if old := left_by_predecessor(everything, resource):
-        what = f"{old[0].get('kind', 'object')} {old[0]['metadata']['name']}"
-        message = f"{what} of an older ModelDeployment of this name is still being deleted"
-        return _halted(snapshot, Cause(reason=Reason.WAITING_FOR_DELETION, message=message), DELETION_RECHECK_S)
-    spec = parse_spec(resource)
-    present = owned(children, resource)
-    record = read_record(present.get("ConfigMap", names.router_name(resource["metadata"]["name"]))) or Record()
-    revision = _update_revision(snapshot, spec, present, record)
-    return _plan_revision(snapshot, spec, present, record, revision)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """What is derived from the snapshot before the first decision."""
 
+    snapshot: Snapshot
+    spec: Spec
+    present: Owned
+    before: Record
+    revisions: dict[int, Revision]  # frozen ones, and the new one if there is one
+    update: int | None
+    new: Revision | None
+    obstacle: Cause | None
+    pods: dict[int, tuple[JsonObject, ...]]
+    ready: dict[int, int]
+    troubles: dict[int, Cause]
+    digests: dict[int, str]
+    drifted: str | None
 
-def _update_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Record) -> Revision:
-    """The revision that the spec asks for: the frozen one, or a new one if everything that it needs is there."""
-    resource = snapshot.resource
-    frozen = [
-        revision
-        for item in present.by_kind["ControllerRevision"].values()
-        if (revision := read_revision(item)) is not None
-    ]
-    wanted = spec_hash(resource)
-    for revision in frozen:
-        if revision.spec_hash == wanted:
-            return revision
-    if frozen:
-        raise SpecError(
-            "spec.model",
-            f"or spec.runtime changed since revision {max(item.number for item in frozen)} was frozen; this release "
-            "serves one revision: change it back, or delete the ModelDeployment and apply it again",
+    @classmethod
+    def begin(cls, snapshot: Snapshot, spec: Spec, present: Owned, before: Record) -> _Pass:
+        read = (read_revision(item) for item in present.by_kind["ControllerRevision"].values())
+        revisions = {revision.number: revision for revision in read if revision is not None}
+        new: Revision | None = None
+        obstacle: Cause | None = None
+        wanted = spec_hash(snapshot.resource)
+        update = max((number for number, item in revisions.items() if item.spec_hash == wanted), default=None)
+        if update is None:
+            try:
+                new = _freeze(snapshot, spec, before, revisions)
+                revisions[new.number] = new
+                update = new.number
+            except SpecError as error:
+                if not revisions:
+                    raise
+                obstacle = _spec_cause(error)  # what serves is still looked after
+        every = model_pods(snapshot.children)
+        numbers = {number for pod in every if (number := revision_of(pod)) is not None}
+        pods = {number: tuple(pod for pod in every if revision_of(pod) == number) for number in numbers}
+        found = {
+            number: diagnose(items, snapshot.models, claim_exists=snapshot.claim_exists)
+            for number, items in pods.items()
+        }
+        digests, drifted = _digests(present, snapshot.resource, pods)
+        return cls(
+            snapshot=snapshot,
+            spec=spec,
+            present=present,
+            before=before,
+            revisions=revisions,
+            update=update,
+            new=new,
+            obstacle=obstacle,
+            pods=pods,
+            ready={number: sum(1 for pod in items if is_ready(pod)) for number, items in pods.items()},
+            troubles={number: cause for number, cause in found.items() if cause is not None},
+            digests=digests,
+            drifted=drifted,
         )
+
+    def plan(self) -> Plan:
+        resource, now, spec = self.snapshot.resource, self.snapshot.now, self.spec
+        strict, shown = self._confirmations()
+        after, may_remove = self._decide(strict)
+        gone = removable(self.before, strict)
+        deletions: list[Action] = []
+        for number in gone:
+            drained = kids.drained_children(resource, self.present, number)
+            deletions.extend(drained)
+            if not drained:
+                after = forget(after, (number,))
+        files = kids.route_files(resource, after, self.revisions, spec.model_name, self.snapshot.platform)
+        running = self._running(after, gone)
+        desired = kids.desired_children(
+            resource, spec, self.snapshot.platform, after, files, running, self.new
+        )
+        actions = kids.actions_towards(desired, self.present)
+        routers = router_pods(self.snapshot.children)
+        if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
+            actions += traffic.pokes(routers, None, now)
+        elif strict is not None and strict.lagging:
+            actions += traffic.pokes(routers, strict.lagging, now)
+        keep = [number for number in (self.update,) if number is not None]
+        surplus = kids.surplus_budgets(desired, self.present)
+        already = {(item.kind, item.name) for item in deletions if not isinstance(item, Create) and hasattr(item, "kind")}
+        actions += (
+            *deletions,
+            *(item for item in surplus if (item.kind, item.name) not in already),
+            *kids.collected(resource, after, self.present, spec.revision_history_limit, keep),
+        )
+        if may_remove:
+            actions += (self._acknowledge(),)
+        return self._report(after, strict, shown, actions)
+
+    def _confirmations(self) -> tuple[traffic.Confirmation | None, traffic.Confirmation | None]:
+        """The routers' word on the table that the record describes: strict for decisions, patient for the status."""
+        if not self.before.routed:
+            return None, None
+        files = kids.route_files(
+            self.snapshot.resource, self.before, self.revisions, self.spec.model_name, self.snapshot.platform
+        )
+
+        def ask(views: list[traffic.RouterView], *, patient: bool) -> traffic.Confirmation:
+            return traffic.confirm(
+                routes_version=files.routes_version,
+                clusters_version=files.clusters_version,
+                routers=views,
+                changed_at=self.before.changed_at,
+                now=self.snapshot.now,
+                tolerate_silence=patient,
+            )
+
+        strict = ask(list(self.snapshot.routers), patient=False)
+        if self.before.stable is None:
+            return strict, strict
+        # Once confirmed, only routers that get connections count for the status: one that starts is not a doubt.
+        return strict, ask([view for view in self.snapshot.routers if view.pod_ready], patient=True)
+
+    def _decide(self, confirmation: traffic.Confirmation | None) -> tuple[Record, bool]:
+        """The record after this pass: what a person asks, what the spec asks, the rollout's step, the table's step."""
+        now, spec, wanted = self.snapshot.now, self.spec, spec_hash(self.snapshot.resource)
+        versions = {number: revision.version for number, revision in self.revisions.items()}
+        with_pods = [revision_of(item) for item in self.present.by_kind["Deployment"].values()]
+        record = adopt_orphans(self.before, (number for number in with_pods if number is not None))
+        wish = wishes.read_wish(self.snapshot.resource)
+        record, may_remove = wishes.execute(record, wish, spec.rollout, wanted, self.update, versions, now)
+        if not spec.paused or record.stable is None:
+            record = machine.retarget(record, wanted, self.update, versions, now)
+        if self.new is not None:
+            record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
+        if record.rollout is not None:
+            trial = self._trial(record, confirmation)
+            record = machine.advance(record, spec.rollout, trial, wanted, versions, now, paused=spec.paused)
+        record = retire(record, spec.rollout, confirmation, now)
+        routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
+        if routed != self.before.routed:
+            record = replace(record, routed=routed, changed_at=now)
+        return record, may_remove
+
+    def _trial(self, record: Record, confirmation: traffic.Confirmation | None) -> machine.Trial:
+        assert record.rollout is not None  # the caller has checked it
+        number = record.rollout.revision
+        confirmed = confirmation is not None and confirmation.complete
+        return machine.Trial(
+            needed=self._wanted_replicas(record, number),
+            ready=self.ready.get(number, 0),
+            cause=self.troubles.get(number),
+            verified_weight=confirmation.weight_of(number) if confirmation is not None and confirmed else 0,
+            table_confirmed=confirmed,
+        )
+
+    def _aim(self, record: Record) -> traffic.Aim:
+        state = record.rollout
+        if state is None:
+            return traffic.Aim(revision=record.stable, weight=100, needed_members=1)
+        weight = machine.aim_weight(state, self.spec.rollout)
+        if self.spec.paused and record.stable is not None:
+            weight = min(weight, record.weight_of(state.revision))
+        # The first candidate may serve as soon as one pod is ready; later ones bring the capacity for their share first.
+        needed = 1 if record.stable is None else machine.replicas_for(weight, self.spec.replicas)
+        return traffic.Aim(revision=state.revision, weight=weight, needed_members=needed)
+
+    def _wanted_replicas(self, record: Record, number: int) -> int:
+        state = record.rollout
+        if number == record.stable or state is None or state.direct or record.stable is None:
+            return self.spec.replicas
+        weight = max(machine.aim_weight(state, self.spec.rollout), record.weight_of(number))
+        return machine.replicas_for(weight, self.spec.replicas)
+
+    def _running(self, after: Record, gone: tuple[int, ...]) -> tuple[Running, ...]:
+        """Every revision that should have pods, and how many. One that leaves keeps what it has until it has drained."""
+        found = []
+        for number in after.live:
+            revision = self.revisions.get(number)
+            if revision is None or number in gone:
+                continue
+            leaving = after.retires(number) is not None
+            if leaving:
+                name = names.revision_name(self.snapshot.resource["metadata"]["name"], number)
+                live = self.present.get("Deployment", name)
+                if live is None:
+                    continue
+                replicas = int(live["spec"].get("replicas", 1))
+            else:
+                replicas = self._wanted_replicas(after, number)
+            found.append(Running(revision=revision, replicas=replicas, digest=self.digests.get(number)))
+        return tuple(found)
+
+    def _acknowledge(self) -> RemoveAnnotations:
+        metadata = self.snapshot.resource["metadata"]
+        return RemoveAnnotations(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            expected=wishes.to_remove(self.snapshot.resource),
+        )
+
+    def _report(
+        self,
+        after: Record,
+        strict: traffic.Confirmation | None,
+        shown: traffic.Confirmation | None,
+        actions: tuple[Action, ...],
+    ) -> Plan:
+        resource, now = self.snapshot.resource, self.snapshot.now
+        routers = router_pods(self.snapshot.children)
+        evidence = Evidence(
+            resource=resource,
+            spec=self.spec,
+            present=self.present,
+            record=after,
+            revisions=self.revisions,
+            update=self.update,
+            obstacle=self.obstacle,
+            ready=self.ready,
+            troubles=self.troubles,
+            routers=routers,
+            shown=shown,
+            drifted=self.drifted,
+        )
+        cause, serves = judge(evidence)
+        serving = after.stable if after.stable is not None else (after.rollout.revision if after.rollout else None)
+        standing = sum(self.ready.get(entry.revision, 0) for entry in after.routed if entry.weight > 0)
+        available = availability(standing if after.routed else self.ready.get(serving or 0, 0), routers)
+        findings = Findings(
+            cause=cause,
+            ready=serves,
+            paused=pause_cause(evidence),
+            available=available,
+            is_available=available.reason.kind is Kind.WELL,
+            stable=after.stable,
+            update=self.update if self.update is not None else serving,
+            revisions=tuple(self._line(number, after, shown) for number in after.live),
+            rollout=self._rollout_report(after),
+            history=after.history,
+            last_action=after.last_action,
+            signature=self.snapshot.signature,
+        )
+        status = build_status(resource, findings, now)
+        return Plan(
+            actions=actions,
+            status=status,
+            announcements=(*news_of(self.before, after), *turned(resource, status)),
+            recheck_s=self._recheck_s(after, cause, strict, shown, serves=serves, busy=bool(actions)),
+        )
+
+    def _line(self, number: int, after: Record, shown: traffic.Confirmation | None) -> RevisionReport:
+        revision = self.revisions.get(number)
+        pods = self.pods.get(number, ())
+        if after.retires(number) is not None:
+            role = "Retiring"
+        elif number == after.stable:
+            role = "Stable"
+        else:
+            role = "Candidate" if after.stable is None else "Canary"
+        verified = shown.weight_of(number) if shown is not None else 0
+        if shown is not None and not shown.heard and shown.complete:
+            verified = after.weight_of(number)  # all routers miss an answer or two: what was confirmed stands for 30 s
+        return RevisionReport(
+            revision=number,
+            version=revision.version if revision is not None else "",
+            role=role,
+            digest=self.digests.get(number),
+            replicas=sum(1 for pod in pods if not is_terminating(pod)),
+            ready_replicas=self.ready.get(number, 0),
+            weight=after.weight_of(number),
+            verified_weight=verified,
+            outdated=revision is not None and self._is_outdated(revision),
+        )
+
+    def _is_outdated(self, revision: Revision) -> bool:
+        try:
+            return profile_hash(parse_profile(revision.profile, self.snapshot.profiles.data)) != revision.profile_hash
+        except SpecError:
+            return False  # a profile that is gone or broken says nothing about what runs
+
+    def _rollout_report(self, after: Record) -> RolloutReport | None:
+        state = after.rollout
+        if state is None:
+            return None
+        stage, message, until = machine.describe(after, self.spec.rollout, paused=self.spec.paused)
+        steps = 0 if state.direct else len(self.spec.rollout.steps)
+        return RolloutReport(
+            stage=stage,
+            revision=state.revision,
+            step_index=min(state.step, steps),
+            step_count=steps,
+            step_hash=state.step_hash,
+            started_at=state.started_at,
+            until=until,
+            message=message,
+        )
+
+    def _recheck_s(
+        self,
+        after: Record,
+        cause: Cause,
+        strict: traffic.Confirmation | None,
+        shown: traffic.Confirmation | None,
+        *,
+        serves: bool,
+        busy: bool,
+    ) -> float:
+        """The earliest moment at which something that makes no event can have changed."""
+        waits = [QUIET_RECHECK_S if serves else PROGRESS_RECHECK_S]
+        if cause.reason.kind is Kind.STALL:
+            waits = [FAILURE_RECHECK_S]
+        if self.obstacle is not None:
+            waits.append(PREREQUISITE_RECHECK_S)
+        if after != self.before or busy:
+            waits.append(traffic.CONFIRM_RECHECK_S)
+        for confirmation in (strict, shown):
+            if confirmation is not None and confirmation.recheck_s is not None:
+                waits.append(confirmation.recheck_s)
+        _, _, until = machine.describe(after, self.spec.rollout, paused=self.spec.paused)
+        if until is not None:
+            waits.append(max(0.05, (until - self.snapshot.now).total_seconds()))
+        elif after.rollout is not None:
+            waits.append(traffic.MEMBERS_RECHECK_S if after.routed else PROGRESS_RECHECK_S)
+        if (wait := next_look_s(after, self.spec.rollout, self.snapshot.now)) is not None:
+            waits.append(wait)
+        return min(waits)
+
+
+def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int, Revision]) -> Revision:
+    """A new revision, if everything that it needs is there. Raises SpecError otherwise."""
+    resource = snapshot.resource
+    if spec.paused and revisions:
+        raise SpecError("spec.paused", "is true: the new spec waits", reason=Reason.HELD.text)
     if snapshot.profiles.error:
         raise SpecError("spec.runtime.profile", snapshot.profiles.error, reason=Reason.PROFILE_NOT_FOUND.text)
     profile = parse_profile(spec.runtime.profile, snapshot.profiles.data)
@@ -98,173 +404,40 @@ def _update_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Rec
         )
     children = snapshot.children
     numbered = (*children.controller_revisions, *children.deployments, *children.config_maps, *children.services)
-    number = next_number(record.highest_revision, numbered)
+    number = next_number(before.highest_revision, numbered)
     return freeze(resource, number, spec, profile, snapshot.platform)
 
 
-def _plan_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Record, revision: Revision) -> Plan:
-    resource, platform, now = snapshot.resource, snapshot.platform, snapshot.now
-    pods = tuple(pod for pod in model_pods(snapshot.children) if revision_of(pod) == revision.number)
-    ready = sum(1 for pod in pods if is_ready(pod))
-    digest, drifted = _digests(present, resource, revision, pods)
-
-    files = route_files(resource, record, (revision,), spec, platform)
-    confirmation = None
-    if record.routed:
-        settled = record.stable == revision.number
-        confirmation = traffic.confirm(
-            revision.number,
-            routes_version=files.routes_version,
-            clusters_version=files.clusters_version,
-            # Once confirmed, only routers that get connections count: a router that starts is not a doubt.
-            routers=[view for view in snapshot.routers if view.pod_ready or not settled],
-            changed_at=record.changed_at,
-            now=now,
-            tolerate_silence=settled,
-        )
-    after = traffic.next_record(record, revision.number, has_ready_pod=ready > 0, confirmation=confirmation, now=now)
-    if after.routed != record.routed:
-        files = route_files(resource, after, (revision,), spec, platform)
-    desired = desired_children(resource, spec, platform, revision, after, files, digest)
-    actions: tuple[Action, ...] = actions_towards(desired, present)
-    routers = router_pods(snapshot.children)
-    if writes_routes(actions, resource["metadata"]["name"]):
-        actions += traffic.pokes(routers, None, now)
-    elif confirmation is not None and confirmation.lagging:
-        actions += traffic.pokes(routers, confirmation.lagging, now)
-
-    cause, is_serving = _judge(snapshot, spec, present, after, revision, pods, confirmation, drifted)
-    findings = Findings(
-        cause=cause,
-        ready=is_serving,
-        available=(available := _availability(ready, routers)),
-        is_available=available.reason.kind is Kind.WELL,
-        stable=after.stable,
-        update=revision.number,
-        revisions=(
-            RevisionReport(
-                revision=revision.number,
-                version=revision.version,
-                role="Stable" if after.stable == revision.number else "Candidate",
-                digest=digest,
-                replicas=sum(1 for pod in pods if not is_terminating(pod)),
-                ready_replicas=ready,
-                weight=sum(entry.weight for entry in after.routed if entry.revision == revision.number),
-                verified_weight=confirmation.weight if confirmation is not None else 0,
-            ),
-        ),
-        signature=snapshot.signature,
-    )
-    status = build_status(resource, findings, now)
-    return Plan(
-        actions=actions,
-        status=status,
-        announcements=announcements(resource, status),
-        recheck_s=_recheck_s(cause, is_serving, confirmation, changed=after != record),
-    )
-
-
 def _digests(
-    present: Owned, resource: JsonObject, revision: Revision, pods: tuple[JsonObject, ...]
-) -> tuple[str | None, str | None]:
-    """The revision's frozen digest, and the name of a pod that reports another one.
+    present: Owned, resource: JsonObject, pods: dict[int, tuple[JsonObject, ...]]
+) -> tuple[dict[int, str], str | None]:
+    """Each revision's frozen digest, and the name of a pod that reports another one.
 
     Frozen with the first verified fetch; from then on it lies in the revision's ConfigMap, outside of the pod template.
     """
-    name = names.revision_name(resource["metadata"]["name"], revision.number)
-    config_map = present.get("ConfigMap", name)
-    frozen = (config_map.get("data") or {}).get(names.FROZEN_DIGEST_KEY) if config_map is not None else None
+    frozen: dict[int, str] = {}
+    for item in present.by_kind["ConfigMap"].values():
+        number, digest = revision_of(item), (item.get("data") or {}).get(names.FROZEN_DIGEST_KEY)
+        if number is not None and digest:
+            frozen[number] = digest
     drifted = None
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        for status in (pod.get("status") or {}).get("initContainerStatuses") or ():
-            ended = (status.get("state") or {}).get("terminated") or {}
-            if status.get("name") != names.CONTAINER_FETCH or ended.get("exitCode") != 0:
-                continue
-            reported = parse_report(ended).get("digest")
-            if isinstance(reported, str):
-                frozen = frozen or reported
-                drifted = drifted or (pod["metadata"]["name"] if reported != frozen else None)
+    for number in sorted(pods):
+        for pod in sorted(pods[number], key=lambda pod: str(pod["metadata"]["name"])):
+            for status in (pod.get("status") or {}).get("initContainerStatuses") or ():
+                ended = (status.get("state") or {}).get("terminated") or {}
+                if status.get("name") != names.CONTAINER_FETCH or ended.get("exitCode") != 0:
+                    continue
+                reported = parse_report(ended).get("digest")
+                if isinstance(reported, str) and frozen.setdefault(number, reported) != reported:
+                    drifted = drifted or pod["metadata"]["name"]
     return frozen, drifted
-
-
-def _judge(
-    snapshot: Snapshot,
-    spec: Spec,
-    present: Owned,
-    record: Record,
-    revision: Revision,
-    pods: tuple[JsonObject, ...],
-    confirmation: traffic.Confirmation | None,
-    drifted: str | None,
-) -> tuple[Cause, bool]:
-    """Why the newest spec does not serve fully yet, or that it does. From most to least severe; the first answer counts."""
-    ready = sum(1 for pod in pods if is_ready(pod))
-    trouble = diagnose(pods, snapshot.models, claim_exists=snapshot.claim_exists)
-    if drifted is not None:
-        message = f"pod {drifted} fetched other bytes than revision {revision.number} froze; delete that pod"
-        return Cause(reason=Reason.DIGEST_DRIFT, message=message), False
-    if trouble is not None and trouble.reason.kind is Kind.STALL:
-        return trouble, False
-    deployment = present.get("Deployment", names.revision_name(snapshot.resource["metadata"]["name"], revision.number))
-    if (refusal := _replica_failure(deployment)) is not None:
-        return refusal, False
-    if ready == 0:
-        return trouble or Cause(reason=Reason.STARTING, message="waiting for the first pod"), False
-    routers = router_pods(snapshot.children)
-    confirmed = confirmation is not None and confirmation.complete
-    if not confirmed and not any(is_ready(pod) for pod in routers):
-        lame = diagnose(routers, (), claim_exists=None)
-        if lame is not None:
-            return replace(lame, message=f"router: {lame.message}"), False
-    if confirmation is None:
-        return Cause(
-            reason=Reason.VERIFYING_TRAFFIC, message="the first pod is ready; the route is being written"
-        ), False
-    if confirmation.cause is not None:
-        return confirmation.cause, False
-    if record.stable != revision.number:
-        return Cause(reason=Reason.VERIFYING_TRAFFIC, message="every router confirms; recording it"), False
-    if ready < spec.replicas:
-        detail = f": {trouble.message}" if trouble is not None else ""
-        message = f"{ready} of {spec.replicas} replicas are ready{detail}"
-        return Cause(reason=trouble.reason if trouble else Reason.REPLICAS_NOT_READY, message=message), False
-    message = f"revision {revision.number} (version {revision.version}) serves 100 % on {spec.replicas} replicas"
-    return Cause(reason=Reason.SERVING, message=message), True
-
-
-def _replica_failure(deployment: JsonObject | None) -> Cause | None:
-    """The Deployment's word that pods cannot even be created (quota, admission)."""
-    for item in ((deployment or {}).get("status") or {}).get("conditions") or ():
-        if item.get("type") == "ReplicaFailure" and item.get("status") == "True":
-            return Cause(reason=Reason.PODS_REFUSED, message=str(item.get("message", "")))
-    return None
-
-
-def _availability(ready: int, routers: tuple[JsonObject, ...]) -> Cause:
-    if ready == 0:
-        return Cause(reason=Reason.NO_READY_REPLICA, message=Reason.NO_READY_REPLICA.meaning)
-    if not any(is_ready(pod) for pod in routers):
-        return Cause(reason=Reason.NO_READY_ROUTER, message=Reason.NO_READY_ROUTER.meaning)
-    if ready == 1:
-        return Cause(reason=Reason.SINGLE_REPLICA, message=Reason.SINGLE_REPLICA.meaning)
-    return Cause(reason=Reason.SERVING, message="ready pods serve behind ready routers")
-
-
-def _recheck_s(cause: Cause, is_serving: bool, confirmation: traffic.Confirmation | None, *, changed: bool) -> float:
-    if changed:
-        return traffic.CONFIRM_RECHECK_S
-    if is_serving:
-        return QUIET_RECHECK_S
-    if confirmation is not None and confirmation.recheck_s is not None:
-        return confirmation.recheck_s
-    return FAILURE_RECHECK_S if cause.reason.kind is Kind.STALL else PROGRESS_RECHECK_S
 
 
 def _halted(snapshot: Snapshot, cause: Cause, recheck_s: float, *, ready: bool | None = False) -> Plan:
     """Nothing is changed; status says why. What serves, serves on."""
     findings = Findings(cause=cause, ready=ready)
     status = build_status(snapshot.resource, findings, snapshot.now)
-    return Plan(actions=(), status=status, announcements=announcements(snapshot.resource, status), recheck_s=recheck_s)
+    return Plan(actions=(), status=status, announcements=turned(snapshot.resource, status), recheck_s=recheck_s)
 
 
 def _spec_cause(error: SpecError) -> Cause:

@@ -10,6 +10,7 @@ from slipway.api.parse import parse_spec
 from slipway.api.types import JsonObject
 from slipway.core.diagnosis import container_is_running, is_ready
 from slipway.core.ownership import controller_of, ours
+from slipway.core.record import RecordError, read_record
 from slipway.core.revisions import read_revision, spec_hash
 from slipway.core.snapshot import Children
 from slipway.errors import SpecError
@@ -54,13 +55,25 @@ def models_to_ask(children: Children) -> tuple[JsonObject, ...]:
 
 
 def signature_to_read(resource: JsonObject, children: Children) -> tuple[JsonObject, int] | None:
-    """A ready pod and its revision, if status lacks the signature of the revision that this pod serves."""
-    known = ((resource.get("status") or {}).get("signature") or {}).get("revision")
+    """A ready pod of the revision that serves, and its number, if status lacks that revision's signature."""
+    serving = _serving(resource, children)
+    if serving is None or ((resource.get("status") or {}).get("signature") or {}).get("revision") == serving:
+        return None
     for pod in model_pods(children):
-        number = revision_of(pod)
-        if is_ready(pod) and pod_ip(pod) and number is not None and number != known:
-            return pod, number
+        if revision_of(pod) == serving and is_ready(pod) and pod_ip(pod):
+            return pod, serving
     return None
+
+
+def _serving(resource: JsonObject, children: Children) -> int | None:
+    name = names.router_name(resource["metadata"]["name"])
+    try:
+        record = read_record(ours(children.config_maps, resource).get(name))
+    except RecordError:
+        return None
+    if record is None:
+        return None
+    return record.stable if record.stable is not None else record.rollout.revision if record.rollout else None
 
 
 def revision_of(child: JsonObject) -> int | None:

@@ -6,14 +6,18 @@ It is written in the same object as the routes, so weights and record can never 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from slipway.api import names
 from slipway.api.types import Json, JsonObject
 from slipway.errors import SlipwayError
 
 SCHEMA_VERSION = 1
+HISTORY_LIMIT = 20
+USED_ACTIONS_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +27,93 @@ class Weighted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutState:
+    """The rollout under way."""
+
+    revision: int
+    started_at: datetime
+    progress_at: datetime  # the deadline's clock: begin, each raise of capacity, end of a wait for capacity
+    step: int = 0  # index of the step being carried out; the number of steps: promoting
+    step_hash: str = ""
+    paused_at: datetime | None = None  # when the pause step of this index began
+    direct: bool = False  # no steps: there is no stable to compare with, or a person rolled back
+    rewinding: bool = False  # steps were edited: weight 0 first, then step 0
+    starved: bool = False  # the scheduler has no node: the deadline's clock stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A spec that is not tried again until it changes or somebody says retry."""
+
+    spec_hash: str
+    revision: int
+    reason: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retiring:
+    """A revision on its way out: weight 0 verified → delay → drained → out of the table → deleted."""
+
+    revision: int
+    hold: bool = False  # an old stable waits for scaleDownDelaySeconds: the instant way back
+    zero_at: datetime | None = None  # when every router confirmed that it has no share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAction:
+    id: str
+    action: str
+    revision: int | None
+    result: str  # Accepted | Rejected
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    revision: int
+    version: str
+    outcome: str  # Promoted | Aborted | Superseded | Reverted | RolledBack
+    started_at: datetime
+    ended_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     highest_revision: int = 0  # a number belongs to one frozen content for ever
     stable: int | None = None  # None until a revision was once verified at 100 %
+    previous: int | None = None  # stable before this one: where a rollback goes
     routed: tuple[Weighted, ...] = ()  # what the route table holds, () before the first model is ready
     changed_at: datetime | None = None  # when `routed` last changed
+    rollout: RolloutState | None = None
+    rejected: Rejection | None = None
+    retiring: tuple[Retiring, ...] = ()
+    used_actions: tuple[str, ...] = ()  # ids; an action with an id is executed once for ever
+    unacknowledged: str = ""  # an action without id that was executed and whose annotation is still there
+    last_action: LastAction | None = None
+    history: tuple[HistoryEntry, ...] = ()  # newest first
+    served: Mapping[int, str] = field(default_factory=dict)  # revision → when it last became stable
+
+    def weight_of(self, revision: int) -> int:
+        return sum(entry.weight for entry in self.routed if entry.revision == revision)
+
+    def is_routed(self, revision: int) -> bool:
+        return any(entry.revision == revision for entry in self.routed)
+
+    def retires(self, revision: int) -> Retiring | None:
+        return next((entry for entry in self.retiring if entry.revision == revision), None)
+
+    def with_history(self, entry: HistoryEntry) -> Record:
+        return replace(self, history=(entry, *self.history)[:HISTORY_LIMIT])
+
+    @property
+    def live(self) -> tuple[int, ...]:
+        """Every revision that has, or is about to have, pods or a place in the table."""
+        numbers = {entry.revision for entry in self.routed} | {entry.revision for entry in self.retiring}
+        numbers |= {number for number in (self.stable, self.rollout and self.rollout.revision) if number is not None}
+        return tuple(sorted(numbers))
 
 
 class RecordError(SlipwayError):
@@ -35,12 +121,22 @@ class RecordError(SlipwayError):
 
 
 def to_json(record: Record) -> dict[str, Json]:
+    """state.json. Moments are ISO 8601 with their zone; nothing in it changes from pass to pass by itself."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "highestRevision": record.highest_revision,
         "stable": record.stable,
-        "routed": [{"revision": entry.revision, "weight": entry.weight} for entry in record.routed],
-        "changedAt": record.changed_at.isoformat() if record.changed_at else None,
+        "previous": record.previous,
+        "routed": [_dump(entry) for entry in record.routed],
+        "changedAt": _moment(record.changed_at),
+        "rollout": _dump(record.rollout),
+        "rejected": _dump(record.rejected),
+        "retiring": [_dump(entry) for entry in record.retiring],
+        "usedActions": list(record.used_actions),
+        "unacknowledged": record.unacknowledged,
+        "lastAction": _dump(record.last_action),
+        "history": [_dump(entry) for entry in record.history],
+        "served": {str(number): moment for number, moment in sorted(record.served.items())},
     }
 
 
@@ -48,22 +144,62 @@ def read_record(config_map: JsonObject | None) -> Record | None:
     """The record in our router ConfigMap, None if there is none. Raises RecordError if it is damaged."""
     if config_map is None:
         return None
+    name = config_map["metadata"]["name"]
     text = (config_map.get("data") or {}).get(names.STATE_KEY)
     if text is None:
-        raise RecordError(f"ConfigMap {config_map['metadata']['name']} has no key {names.STATE_KEY}")
+        raise RecordError(f"ConfigMap {name} has no key {names.STATE_KEY}")
     try:
         value = json.loads(text)
         if value["schemaVersion"] != SCHEMA_VERSION:
-            raise RecordError(
-                f"{names.STATE_KEY} has schemaVersion {value['schemaVersion']}, expected {SCHEMA_VERSION}"
-            )
+            raise RecordError(f"{names.STATE_KEY} has schemaVersion {value['schemaVersion']}, expected {SCHEMA_VERSION}")
         return Record(
             highest_revision=int(value["highestRevision"]),
-            stable=None if value["stable"] is None else int(value["stable"]),
-            routed=tuple(
-                Weighted(revision=int(entry["revision"]), weight=int(entry["weight"])) for entry in value["routed"]
-            ),
-            changed_at=None if value["changedAt"] is None else datetime.fromisoformat(value["changedAt"]),
+            stable=_number(value["stable"]),
+            previous=_number(value.get("previous")),
+            routed=tuple(_load(Weighted, entry) for entry in value["routed"]),
+            changed_at=_read_moment(value["changedAt"]),
+            rollout=_load_optional(RolloutState, value.get("rollout")),
+            rejected=_load_optional(Rejection, value.get("rejected")),
+            retiring=tuple(_load(Retiring, entry) for entry in value.get("retiring", ())),
+            used_actions=tuple(str(item) for item in value.get("usedActions", ())),
+            unacknowledged=str(value.get("unacknowledged", "")),
+            last_action=_load_optional(LastAction, value.get("lastAction")),
+            history=tuple(_load(HistoryEntry, entry) for entry in value.get("history", ())),
+            served={int(number): str(moment) for number, moment in value.get("served", {}).items()},
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"ConfigMap {config_map['metadata']['name']}, {names.STATE_KEY}: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"ConfigMap {name}, {names.STATE_KEY}: {error!r}") from error
+
+
+def _moment(value: datetime | None) -> str | None:
+    return value.isoformat() if value is not None else None
+
+
+def _read_moment(value: Json) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
+def _number(value: Json) -> int | None:
+    return None if value is None else int(value)
+
+
+def _dump(entry: Any) -> Json:
+    """A flat dataclass as an object with its own field names; moments as text."""
+    if entry is None:
+        return None
+    values = {name: getattr(entry, name) for name in entry.__slots__}
+    return {name: _moment(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _load(kind: Any, value: Json) -> Any:
+    """The dataclass from such an object. An unknown or missing name raises TypeError: a record is never half read."""
+    read = {
+        name: datetime.fromisoformat(item) if name.endswith("_at") or name == "at" else item
+        for name, item in value.items()
+        if not (item is None and (name.endswith("_at") or name == "at"))
+    }
+    return kind(**read)
+
+
+def _load_optional(kind: Any, value: Json) -> Any:
+    return None if value is None else _load(kind, value)

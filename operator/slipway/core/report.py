@@ -1,4 +1,4 @@
-"""Assembles the status and the announcements that follow from what a pass found. Shows; decides nothing."""
+"""Assembles the status that follows from what a pass found. Shows; decides nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from slipway.api import names
-from slipway.api.status import Cause, ConditionType, Kind, Reason, condition, shorten
+from slipway.api.status import Cause, ConditionType, Kind, Reason, condition, rfc3339, shorten
 from slipway.api.types import Json, JsonObject
-from slipway.core.plan import Announcement
+from slipway.core.record import HistoryEntry, LastAction
 from slipway.core.snapshot import Signature, Tensor
 
 
@@ -19,12 +19,27 @@ class RevisionReport:
 
     revision: int
     version: str
-    role: str  # Candidate | Stable
+    role: str  # Candidate | Canary | Stable | Retiring
     digest: str | None
     replicas: int
     ready_replicas: int
     weight: int
     verified_weight: int
+    outdated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """status.rollout."""
+
+    stage: str
+    revision: int
+    step_index: int
+    step_count: int
+    step_hash: str
+    started_at: datetime
+    until: datetime | None
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,47 +48,63 @@ class Findings:
 
     cause: Cause  # of the condition Ready
     ready: bool | None  # None: Unknown
-    available: Cause | None = None  # None: no statement yet
+    paused: Cause | None = None
+    available: Cause | None = None  # None: no statement; what was said before stands
     is_available: bool = False
     stable: int | None = None
-    update: int | None = None
+    update: int | None = None  # None: no statement about revisions at all
     revisions: tuple[RevisionReport, ...] = ()
+    rollout: RolloutReport | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    last_action: LastAction | None = None
     signature: Signature | None = None
 
 
+_KEPT = (
+    "stableRevision",
+    "updateRevision",
+    "weight",
+    "revisions",
+    "rollout",
+    "endpoints",
+    "signature",
+    "history",
+    "lastAction",
+    "replicas",
+    "selector",
+)
+
+
 def build_status(resource: JsonObject, findings: Findings, now: datetime) -> JsonObject:
-    """The whole status. What this pass could not learn (no revision yet) stays as it was reported before."""
+    """The whole status. What a halted pass could not learn stays as it was reported before."""
     old: Mapping[str, Json] = resource.get("status") or {}
     status: dict[str, Json] = {
         "observedGeneration": resource["metadata"]["generation"],
         "conditions": _conditions(resource, findings, now, old.get("conditions") or ()),
     }
     if findings.update is None:
-        kept = (
-            "stableRevision",
-            "updateRevision",
-            "weight",
-            "revisions",
-            "endpoints",
-            "signature",
-            "replicas",
-            "selector",
-        )
-        return {**{key: old[key] for key in kept if key in old}, **status}
+        return {**{key: old[key] for key in _KEPT if key in old}, **status}
     name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
     if findings.stable is not None:
         status["stableRevision"] = findings.stable
     status["updateRevision"] = findings.update
     status["revisions"] = [_revision(entry) for entry in findings.revisions]
-    status["weight"] = next(entry.verified_weight for entry in findings.revisions if entry.revision == findings.update)
+    by_number = {entry.revision: entry for entry in findings.revisions}
+    status["weight"] = by_number[findings.update].verified_weight if findings.update in by_number else 0
     host = f"{names.client_service_name(name)}.{namespace}.svc"
     status["endpoints"] = {"http": f"http://{host}:{names.PORT_HTTP}", "grpc": f"{host}:{names.PORT_GRPC}"}
     serving = findings.stable if findings.stable is not None else findings.update
-    status["replicas"] = next(entry.replicas for entry in findings.revisions if entry.revision == serving)
+    status["replicas"] = by_number[serving].replicas if serving in by_number else 0
     status["selector"] = ",".join(f"{key}={value}" for key, value in names.revision_selector(name, serving).items())
     signature = _signature(findings.signature, old.get("signature"), serving)
     if signature is not None:
         status["signature"] = signature
+    if findings.rollout is not None:
+        status["rollout"] = _rollout(findings.rollout)
+    if findings.history:
+        status["history"] = [_history(entry) for entry in findings.history]
+    if findings.last_action is not None:
+        status["lastAction"] = _action(findings.last_action)
     return status
 
 
@@ -83,28 +114,29 @@ def _conditions(
     """Reconciling and Stalled are never both True: kstatus takes the first of them that is (cli-utils, generic.go)."""
     previous = tuple(previous)
     cause = findings.cause
-    calm = findings.ready is True
-    stalled = not calm and cause.reason.kind is Kind.STALL
-    reconciling = not calm and not stalled
-    still = Cause(reason=Reason.NOT_RECONCILING, message=Reason.NOT_RECONCILING.meaning)
-    well = Cause(reason=Reason.NOT_STALLED, message=Reason.NOT_STALLED.meaning)
+    stalled = findings.ready is not True and cause.reason.kind is Kind.STALL
+    reconciling = findings.ready is not True and not stalled
+    kept = next((old for old in previous if old.get("type") == ConditionType.AVAILABLE.value), None)
     rows: list[tuple[ConditionType, bool | None, Cause]] = [(ConditionType.READY, findings.ready, cause)]
     if findings.available is not None:
         rows.append((ConditionType.AVAILABLE, findings.is_available, findings.available))
-    else:
-        kept = next((old for old in previous if old.get("type") == ConditionType.AVAILABLE.value), None)
-        if kept is None:
-            unknown = Cause(reason=Reason.NO_READY_REPLICA, message=Reason.NO_READY_REPLICA.meaning)
-            rows.append((ConditionType.AVAILABLE, False, unknown))
-    rows.append((ConditionType.RECONCILING, reconciling, cause if reconciling else still))
-    rows.append((ConditionType.STALLED, stalled, cause if stalled else well))
+    elif kept is None:
+        rows.append((ConditionType.AVAILABLE, False, _plain(Reason.NO_READY_REPLICA)))
+    rows.append((ConditionType.RECONCILING, reconciling, cause if reconciling else _plain(Reason.NOT_RECONCILING)))
+    rows.append((ConditionType.STALLED, stalled, cause if stalled else _plain(Reason.NOT_STALLED)))
+    is_paused = findings.paused is not None
+    rows.append((ConditionType.PAUSED, is_paused, findings.paused or _plain(Reason.NOT_PAUSED)))
+    generation = resource["metadata"]["generation"]
     built = [
-        condition(kind, value, why, generation=resource["metadata"]["generation"], now=now, previous=previous)
-        for kind, value, why in rows
+        condition(kind, value, why, generation=generation, now=now, previous=previous) for kind, value, why in rows
     ]
-    if findings.available is None:
-        built += [dict(old) for old in previous if old.get("type") == ConditionType.AVAILABLE.value]
+    if findings.available is None and kept is not None:
+        built.append(dict(kept))
     return built
+
+
+def _plain(reason: Reason) -> Cause:
+    return Cause(reason=reason, message=reason.meaning)
 
 
 def _revision(entry: RevisionReport) -> JsonObject:
@@ -116,9 +148,46 @@ def _revision(entry: RevisionReport) -> JsonObject:
         "readyReplicas": entry.ready_replicas,
         "weight": entry.weight,
         "verifiedWeight": entry.verified_weight,
+        "outdated": entry.outdated,
     }
     if entry.digest is not None:
         line["digest"] = entry.digest
+    return line
+
+
+def _rollout(report: RolloutReport) -> JsonObject:
+    line: dict[str, Json] = {
+        "stage": report.stage,
+        "revision": report.revision,
+        "stepIndex": report.step_index,
+        "stepCount": report.step_count,
+        "startedAt": rfc3339(report.started_at),
+        "message": report.message,
+    }
+    if report.step_hash:
+        line["stepHash"] = report.step_hash
+    if report.until is not None:
+        line["until"] = rfc3339(report.until)
+    return line
+
+
+def _history(entry: HistoryEntry) -> JsonObject:
+    return {
+        "revision": entry.revision,
+        "version": entry.version,
+        "outcome": entry.outcome,
+        "startedAt": rfc3339(entry.started_at),
+        "endedAt": rfc3339(entry.ended_at),
+        "reason": shorten(entry.reason),
+    }
+
+
+def _action(action: LastAction) -> JsonObject:
+    line: dict[str, Json] = {"action": action.action, "result": action.result, "message": shorten(action.message)}
+    if action.id:
+        line["id"] = action.id
+    if action.revision is not None:
+        line["revision"] = action.revision
     return line
 
 
@@ -134,28 +203,3 @@ def _signature(new: Signature | None, old: Json, serving: int) -> JsonObject | N
 
 def _tensor(tensor: Tensor) -> JsonObject:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-
-
-def announcements(resource: JsonObject, status: JsonObject) -> tuple[Announcement, ...]:
-    """Events for what changed between the status that stands and the one that will: once per transition, by construction."""
-    before = {item["type"]: item for item in (resource.get("status") or {}).get("conditions") or ()}
-    found = []
-    update = status.get("updateRevision")
-    if update is not None and update != (resource.get("status") or {}).get("updateRevision"):
-        version = next(entry["version"] for entry in status["revisions"] if entry["revision"] == update)
-        message = f"revision {update} froze version {version}"
-        found.append(Announcement(type="Normal", reason=Reason.REVISION_CREATED.text, message=message))
-    for item in status["conditions"]:
-        old = before.get(item["type"], {})
-        turned = old.get("status") != item["status"]
-        if item["type"] == ConditionType.READY.value and item["status"] == "True" and turned:
-            found.append(Announcement(type="Normal", reason=item["reason"], message=shorten(item["message"])))
-        if (
-            item["type"] == ConditionType.STALLED.value
-            and item["status"] == "True"
-            and (turned or old.get("reason") != item["reason"])
-        ):
-            found.append(Announcement(type="Warning", reason=item["reason"], message=shorten(item["message"])))
-        if item["type"] == ConditionType.AVAILABLE.value and item["status"] == "False" and old.get("status") == "True":
-            found.append(Announcement(type="Warning", reason=item["reason"], message=shorten(item["message"])))
-    return tuple(found)

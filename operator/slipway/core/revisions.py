@@ -32,6 +32,8 @@ class Revision:
     deployment: JsonObject  # Deployment without replicas and ownerReferences
     service: JsonObject  # headless Service
     clusters: tuple[JsonObject, ...]  # its Envoy clusters, byte-identical for its life
+    profile: str  # name of the profile it was frozen with
+    profile_hash: str  # and what that profile was
 
 
 def spec_hash(resource: JsonObject) -> str:
@@ -85,6 +87,21 @@ def freeze(resource: JsonObject, number: int, spec: Spec, profile: Profile, plat
                 platform=platform,
             )
         ),
+        profile=profile.name,
+        profile_hash=profile_hash(profile),
+    )
+
+
+def profile_hash(profile: Profile) -> str:
+    """Names a profile's content: another hash today means that the revision is outdated, and nothing more."""
+    return content_version(
+        [
+            profile.image,
+            list(profile.triton_release),
+            list(profile.backends),
+            list(profile.args),
+            dict(profile.pod_annotations),
+        ]
     )
 
 
@@ -108,6 +125,7 @@ def build_controller_revision(namespace: str, deployment: str, revision: Revisio
             "deployment": revision.deployment,
             "service": revision.service,
             "clusters": list(revision.clusters),
+            "profile": {"name": revision.profile, "hash": revision.profile_hash},
         },
     }
 
@@ -126,6 +144,8 @@ def read_revision(controller_revision: JsonObject) -> Revision | None:
         deployment=data["deployment"],
         service=data["service"],
         clusters=tuple(data["clusters"]),
+        profile=data["profile"]["name"],
+        profile_hash=data["profile"]["hash"],
     )
 
 

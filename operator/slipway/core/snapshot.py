@@ -79,6 +79,7 @@ class Children:
     services: tuple[JsonObject, ...] = ()
     config_maps: tuple[JsonObject, ...] = ()
     controller_revisions: tuple[JsonObject, ...] = ()
+    disruption_budgets: tuple[JsonObject, ...] = ()
     pods: tuple[JsonObject, ...] = ()
 
 

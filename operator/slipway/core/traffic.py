@@ -1,8 +1,10 @@
-"""Decides what the route table holds, and whether the routers confirm it.
+"""Decides what the route table holds next, and says what the routers confirm of the one in force.
 
-    no model ready      first ready pod        every router confirms, and sees a healthy member
-    [ ]  ────────────▶  [rN 100 %]  ─────────▶ stable = N
-         table empty      written, poked         recorded once, never taken back by an outage
+A revision's way through the table, each arrow one write that every router must confirm before the next:
+
+    absent ──▶ present, 0 % ──▶ 10 % ──▶ 50 % ──▶ 100 %          raising: capacity ready, and seen by every router
+       ▲            ▲  ◀────────────────────────────┘             lowering: at once, asks nobody
+       └────────────┴── 0 % verified, delay over, drained
 
 A confirmed route table proves nothing about endpoints, and healthy endpoints nothing about the table: both are asked.
 """
@@ -10,7 +12,7 @@ A confirmed route table proves nothing about endpoints, and healthy endpoints no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from slipway.api import names
@@ -18,7 +20,7 @@ from slipway.api.status import Cause, Reason
 from slipway.api.types import JsonObject
 from slipway.core.plan import Poke
 from slipway.core.record import Record, Weighted
-from slipway.core.snapshot import RouterView
+from slipway.core.snapshot import RouterAnswer, RouterView
 
 # A poke makes kubelet sync in 0.09–1.03 s; one that did not is repeated with a fresh value.
 POKE_INTERVAL_S = 1.0
@@ -31,32 +33,23 @@ UNREACHABLE_RECHECK_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What the routers say about one revision's share of the table that should be in force."""
+    """What the routers say about the table that should be in force."""
 
-    weight: int  # percent that every answering router gives to the revision's healthy members; 0 if none answers
-    complete: bool  # every router confirms, none is in doubt
+    complete: bool  # every router of the set confirms both versions
     cause: Cause | None  # why it is not complete
     lagging: tuple[str, ...] = ()  # pods that answer with another table: to be poked
+    heard: int = 0  # routers that answered
     recheck_s: float | None = None
+    weights: Mapping[int, int] = field(default_factory=dict)  # revision → least weight that any answering router gives
+    members: Mapping[int, int] = field(default_factory=dict)  # revision → least healthy members that any of them sees
+    active: Mapping[int, int] = field(default_factory=dict)  # revision → requests in flight, summed
 
-
-def next_record(
-    record: Record, revision: int, *, has_ready_pod: bool, confirmation: Confirmation | None, now: datetime
-) -> Record:
-    """The record after this pass. One revision is served by this release, so its weight is 100 or it is not routed."""
-    record = replace(record, highest_revision=max(record.highest_revision, revision))
-    if not record.routed:
-        if not has_ready_pod:
-            return record
-        # Nothing answers yet, so the first table costs nobody anything: the weight need not wait for the members.
-        return replace(record, routed=(Weighted(revision=revision, weight=100),), changed_at=now)
-    if record.stable is None and confirmation is not None and confirmation.complete:
-        return replace(record, stable=revision)
-    return record
+    def weight_of(self, revision: int) -> int:
+        """Percent that every answering router gives to the revision; 0 where one of them sees no healthy member."""
+        return self.weights.get(revision, 0) if self.members.get(revision, 0) else 0
 
 
 def confirm(
-    revision: int,
     *,
     routes_version: str,
     clusters_version: str,
@@ -65,63 +58,129 @@ def confirm(
     now: datetime,
     tolerate_silence: bool = False,
 ) -> Confirmation:
-    """Ask every router's answer whether this table is in force and its members healthy. Guards from most to least severe.
+    """Ask every router's answer whether this table is in force. Guards from most to least severe.
 
-    `tolerate_silence`: a table that was confirmed before stays so while a router misses an answer or two; only
-    UNREACHABLE_AFTER_S of silence puts it in doubt. Never for the first confirmation.
+    `tolerate_silence`: for the status alone. A table that was confirmed before stays so while a router misses an answer
+    or two; only UNREACHABLE_AFTER_S of silence puts it in doubt. Never for a decision to raise or to remove.
     """
     views = sorted(routers, key=lambda view: view.pod)
     answers = {view.pod: view.answer for view in views if view.answer is not None}
     silent = [view for view in views if view.answer is None]
-    if not views:
-        cause = Cause(reason=Reason.WAITING_FOR_ROUTER, message="no router pod is running yet")
-        return Confirmation(weight=0, complete=False, cause=cause)
     lagging = tuple(
         pod
         for pod, answer in answers.items()
         if (answer.routes_version, answer.clusters_version) != (routes_version, clusters_version)
     )
-    empty = [pod for pod, answer in answers.items() if answer.healthy_members.get(revision, 0) < 1]
-    weight = min(
-        (0 if pod in empty else answer.weights.get(revision, 0) for pod, answer in answers.items()),
-        default=100 if tolerate_silence and not any(view.unreachable_s >= UNREACHABLE_AFTER_S for view in views) else 0,
-    )
+    heard = _heard(answers.values())
+    if not views:
+        return replace(heard, cause=Cause(reason=Reason.WAITING_FOR_ROUTER, message="no router pod is running yet"))
     rejected = next((f"{pod}: {answers[pod].rejected}" for pod in lagging if answers[pod].rejected), None)
-    lost = [view for view in silent if view.unreachable_s >= UNREACHABLE_AFTER_S]
     if rejected is not None:
-        return _doubt(weight, Reason.ROUTER_REJECTED, f"router {rejected}", UNREACHABLE_RECHECK_S)
+        return _doubt(heard, Reason.ROUTER_REJECTED, f"router {rejected}", UNREACHABLE_RECHECK_S)
+    lost = [view for view in silent if view.unreachable_s >= UNREACHABLE_AFTER_S]
     if lost:
-        return replace(_unreachable(weight, lost, answers), lagging=lagging)
+        detail = f"router pod {lost[0].pod}, port {names.PORT_ROUTER_OPS}: {lost[0].error}"
+        reason = Reason.ROUTER_UNREACHABLE if answers else Reason.TRAFFIC_UNVERIFIED
+        message = detail if answers else f"no router can be asked; {detail}"
+        return replace(_doubt(heard, reason, message, UNREACHABLE_RECHECK_S), lagging=lagging)
     if lagging:
         late = changed_at is not None and (now - changed_at).total_seconds() > SLOW_AFTER_S
         reason = Reason.ROUTER_SLOW if late else Reason.VERIFYING_TRAFFIC
         message = f"waiting for router {', '.join(lagging)} to take up the route"
-        return replace(_doubt(weight, reason, message, CONFIRM_RECHECK_S), lagging=lagging)
-    if empty:
-        message = f"router {', '.join(empty)} sees no healthy pod of revision {revision} yet"
-        return _doubt(weight, Reason.VERIFYING_TRAFFIC, message, MEMBERS_RECHECK_S)
+        return replace(_doubt(heard, reason, message, CONFIRM_RECHECK_S), lagging=lagging)
     if silent and not tolerate_silence:
         message = f"router {', '.join(view.pod for view in silent)} does not answer yet"
-        return _doubt(weight, Reason.VERIFYING_TRAFFIC, message, MEMBERS_RECHECK_S)
-    return Confirmation(weight=weight, complete=True, cause=None)
+        return _doubt(heard, Reason.VERIFYING_TRAFFIC, message, MEMBERS_RECHECK_S)
+    return replace(heard, complete=True)
 
 
-def _unreachable(weight: int, lost: list[RouterView], answers: Mapping[str, object]) -> Confirmation:
-    first = lost[0]
-    detail = f"router pod {first.pod}, port {names.PORT_ROUTER_OPS}: {first.error}"
-    if answers:
-        return _doubt(weight, Reason.ROUTER_UNREACHABLE, detail, UNREACHABLE_RECHECK_S)
-    return _doubt(weight, Reason.TRAFFIC_UNVERIFIED, f"no router can be asked; {detail}", UNREACHABLE_RECHECK_S)
+def _heard(answers: Iterable[RouterAnswer]) -> Confirmation:
+    all_answers = tuple(answers)
+    revisions = {number for answer in all_answers for number in (*answer.weights, *answer.healthy_members)}
+    active = {number for answer in all_answers for number in answer.active_requests}
+    return Confirmation(
+        complete=False,
+        cause=None,
+        heard=len(all_answers),
+        weights={number: min(answer.weights.get(number, 0) for answer in all_answers) for number in revisions},
+        members={number: min(answer.healthy_members.get(number, 0) for answer in all_answers) for number in revisions},
+        active={number: sum(answer.active_requests.get(number, 0) for answer in all_answers) for number in active},
+    )
 
 
-def _doubt(weight: int, reason: Reason, message: str, recheck_s: float) -> Confirmation:
-    return Confirmation(weight=weight, complete=False, cause=Cause(reason=reason, message=message), recheck_s=recheck_s)
+def _doubt(heard: Confirmation, reason: Reason, message: str, recheck_s: float) -> Confirmation:
+    return replace(heard, cause=Cause(reason=reason, message=message), recheck_s=recheck_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """Where the table is to go: the rollout's wish. Everything that is neither `revision` nor stable goes to 0."""
+
+    revision: int | None  # the revision on trial, None: there is none
+    weight: int  # percent wanted for it
+    needed_members: int  # ready pods that this weight needs
+
+
+def next_table(
+    record: Record, aim: Aim, ready: Mapping[int, int], confirmation: Confirmation | None
+) -> tuple[Weighted, ...]:
+    """The table after this pass: one step towards the aim. The order is the safety argument:
+    lowering asks nobody; raising needs a confirmed table and members that every router sees; removal is not decided here."""
+    stable, trial = record.stable, aim.revision
+    if not record.routed:
+        if trial is None or ready.get(trial, 0) == 0:
+            return ()
+        # Nothing answers yet, so the first table costs nobody anything.
+        return (Weighted(revision=trial, weight=100),)
+    present = {entry.revision: entry.weight for entry in record.routed}
+    confirmed = confirmation is not None and confirmation.complete
+    members = confirmation.members if confirmation is not None else {}
+    base = stable if stable in present else None
+    if trial is not None and trial not in present:
+        if confirmed and ready.get(trial, 0) > 0:
+            present[trial] = 0
+        return _table(_lowered(present, base, trial))
+    after = _lowered(present, base, trial)
+    if trial is None or trial == stable:
+        return _table(after)
+    now_weight = after[trial]
+    if aim.weight < now_weight and base is not None:
+        after[base] += now_weight - aim.weight
+        after[trial] = aim.weight
+    elif (
+        aim.weight > now_weight
+        and after == {entry.revision: entry.weight for entry in record.routed}  # one direction at a time
+        and confirmed
+        and ready.get(trial, 0) >= aim.needed_members
+        and members.get(trial, 0) >= aim.needed_members
+    ):
+        giver = base if base is not None else max(after, key=lambda number: (number != trial, after[number]))
+        if giver != trial:
+            after[giver] -= aim.weight - now_weight
+            after[trial] = aim.weight
+    return _table(after)
+
+
+def _lowered(present: dict[int, int], base: int | None, trial: int | None) -> dict[int, int]:
+    """Whoever is neither stable nor on trial loses its share to stable, at once. Without a stable it keeps the share
+    until the new candidate can take it: it is all that answers."""
+    after = dict(present)
+    if base is not None:
+        for number in after:
+            if number not in (base, trial):
+                after[base] += after[number]
+                after[number] = 0
+    return after
+
+
+def _table(weights: Mapping[int, int]) -> tuple[Weighted, ...]:
+    return tuple(Weighted(revision=number, weight=weight) for number, weight in sorted(weights.items()))
 
 
 def pokes(pods: Iterable[JsonObject], only: Iterable[str] | None, now: datetime) -> tuple[Poke, ...]:
     """A fresh annotation for each of these router pods that was not poked within the last second.
 
-    `only` None: all of them, because the table is written in this very pass.
+    `only` None: all of them at once, because the table is written in this very pass.
     """
     wanted = None if only is None else set(only)
     return tuple(
@@ -132,7 +191,7 @@ def pokes(pods: Iterable[JsonObject], only: Iterable[str] | None, now: datetime)
             value=now.isoformat(),
         )
         for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
-        if (wanted is None or pod["metadata"]["name"] in wanted) and _since_poke(pod, now) >= POKE_INTERVAL_S
+        if wanted is None or (pod["metadata"]["name"] in wanted and _since_poke(pod, now) >= POKE_INTERVAL_S)
     )
 
 

@@ -27,6 +27,7 @@ from slipway.adapters.resources import (
     DEPLOYMENTS,
     MODEL_DEPLOYMENTS,
     PERSISTENT_VOLUME_CLAIMS,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     SERVICES,
 )
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 KOPF_END_S = 8.0  # kopf gives what it takes for its own tasks 5 s
-OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS)
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS, PODS)
 
 # What turns the parts below into a reconciler; a test gives its own.
 Compose = Callable[["Parts"], Reconcile]

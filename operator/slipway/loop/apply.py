@@ -9,13 +9,13 @@ import logging
 from dataclasses import dataclass
 
 from slipway.adapters.cluster import Cluster
-from slipway.adapters.resources import PODS, resource_for
+from slipway.adapters.resources import MODEL_DEPLOYMENTS, PODS, resource_for
 from slipway.adapters.store import Stores
 from slipway.api import names
 from slipway.api.status import Cause, Reason
 from slipway.api.types import JsonObject
 from slipway.core.ownership import is_ours
-from slipway.core.plan import Action, Apply, Create, Delete, Poke
+from slipway.core.plan import Action, Apply, Create, Delete, Poke, RemoveAnnotations
 from slipway.errors import AlreadyExists, NotFound, Rejected, TransientError
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,11 @@ class Applier:
             case Apply():
                 await self._apply(action)
             case Delete():
-                kind = resource_for(action.api_version, action.kind)
-                await self.cluster.delete(
-                    kind, action.namespace, action.name, uid=action.uid, resource_version=action.resource_version
-                )
+                await self._delete(resource, action)
             case Poke():
                 await self._poke(action)
+            case RemoveAnnotations():
+                await self._remove_annotations(action)
 
     async def _create(self, resource: JsonObject, manifest: JsonObject) -> None:
         try:
@@ -104,10 +103,26 @@ class Applier:
         kind = resource_for(manifest["apiVersion"], manifest["kind"])
         store = self.stores.of(kind)
         live = store.get(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        written = await self.cluster.apply(
-            dict(manifest), uid=action.uid, resource_version=action.resource_version, live=live
-        )
+        try:
+            written = await self.cluster.apply(
+                dict(manifest), uid=action.uid, resource_version=action.resource_version, live=live
+            )
+        except NotFound as error:
+            # Somebody deleted it, and the watch has not told us yet.
+            raise TransientError(str(error), retry_after_s=0.5) from error
         self._remember(written)
+
+    async def _delete(self, resource: JsonObject, action: Delete) -> None:
+        kind = resource_for(action.api_version, action.kind)
+        waiting = await self.cluster.delete(
+            kind, action.namespace, action.name, uid=action.uid, resource_version=action.resource_version
+        )
+        # A cache that still showed it as living would make the next pass count on it, or delete it again.
+        if waiting is None:
+            self.stores.of(kind).end(action.namespace, action.name, action.uid)
+        else:
+            self._remember(waiting)
+        log.info("deleted", extra=_facts(resource, {"kind": action.kind, "metadata": {"name": action.name}}))
 
     async def _poke(self, action: Poke) -> None:
         try:
@@ -116,6 +131,15 @@ class Applier:
             )
         except NotFound:
             return  # a router that is gone needs no poke
+        self._remember(written)
+
+    async def _remove_annotations(self, action: RemoveAnnotations) -> None:
+        try:
+            written = await self.cluster.remove_annotations(
+                MODEL_DEPLOYMENTS, action.namespace, action.name, action.expected, uid=action.uid
+            )
+        except NotFound:
+            return  # a ModelDeployment that is gone has no annotations
         self._remember(written)
 
     def _remember(self, written: JsonObject) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slipway.build.disruption import build_revision_disruption_budget, build_router_disruption_budget
 from slipway.build.router import build_route_files, build_router_config_map, build_router_deployment
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_config_map, build_revision_service, build_serving
@@ -15,7 +16,12 @@ from tests.unit.build.samples import PLATFORM, PROFILE, SPEC, clusters_of, model
 
 STRICT = {"fieldValidation": "Strict"}
 APPLY = {**STRICT, "fieldManager": "slipway"}
-PLURALS = {"Deployment": "apis/apps/v1", "Service": "api/v1", "ConfigMap": "api/v1"}
+PLURALS = {
+    "Deployment": "apis/apps/v1",
+    "Service": "api/v1",
+    "ConfigMap": "api/v1",
+    "PodDisruptionBudget": "apis/policy/v1",
+}
 
 CHILDREN: dict[str, dict[str, Any]] = {
     "model deployment": model_deployment(),
@@ -31,6 +37,8 @@ CHILDREN: dict[str, dict[str, Any]] = {
     "router config map": build_router_config_map(
         "risk", "fraud", build_route_files(table({3: 100}), clusters_of(3)), {"stable": None}
     ),
+    "revision budget": build_revision_disruption_budget(namespace="risk", deployment="fraud", revision=3),
+    "router budget": build_router_disruption_budget(namespace="risk", deployment="fraud"),
     "router deployment": build_router_deployment(namespace="risk", deployment="fraud", replicas=2, platform=PLATFORM),
 }
 

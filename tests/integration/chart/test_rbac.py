@@ -13,13 +13,14 @@ READ = {"get", "list", "watch"}
 OWN = {*READ, "create", "patch", "delete"}
 CRD = "modeldeployments.slipway.dev"
 OPERATOR: dict[tuple[str, str, str], set[str]] = {
-    ("slipway.dev", "modeldeployments", ""): READ,
+    ("slipway.dev", "modeldeployments", ""): {*READ, "patch"},  # to take off the annotations of an answered action
     ("slipway.dev", "modeldeployments/status", ""): {"get", "patch"},
     ("slipway.dev", "modeldeployments/finalizers", ""): {"update"},
     ("apps", "deployments", ""): OWN,
     ("apps", "controllerrevisions", ""): OWN,
     ("", "services", ""): OWN,
     ("", "configmaps", ""): OWN,
+    ("policy", "poddisruptionbudgets", ""): OWN,
     ("", "pods", ""): {*READ, "patch"},
     ("", "persistentvolumeclaims", ""): {"get"},
     ("", "events", ""): {"create", "patch"},
@@ -121,8 +122,10 @@ def test_the_server_grants_what_the_table_says(installed_roles: KubeApi) -> None
         ("get", "", "nodes"),
         ("list", "", "persistentvolumeclaims"),
         ("update", "slipway.dev", "modeldeployments"),
-        ("patch", "slipway.dev", "modeldeployments"),
+        ("create", "slipway.dev", "modeldeployments"),
         ("delete", "slipway.dev", "modeldeployments"),
+        ("patch", "slipway.dev", "modeldeployments/scale"),
+        ("create", "", "pods/eviction"),
         ("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
         ("escalate", "rbac.authorization.k8s.io", "clusterroles"),
         ("impersonate", "", "serviceaccounts"),

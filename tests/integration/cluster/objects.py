@@ -47,3 +47,25 @@ def model_deployment(namespace: str, name: str = "fraud") -> dict[str, Any]:
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"model": {"version": "1.4.0", "storageUri": "pvc://models/fraud/1.4.0"}},
     }
+
+
+def annotated(manifest: dict[str, Any], **annotations: str) -> dict[str, Any]:
+    """With annotations."""
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+
+
+def simple(kind: str, namespace: str) -> dict[str, Any]:
+    """The least of each kind of child that the API server takes."""
+    selector = {"app": "fraud"}
+    rest: dict[str, dict[str, Any]] = {
+        "Deployment": deployment(namespace),
+        "ConfigMap": config_map(namespace),
+        "Service": {"apiVersion": "v1", "spec": {"clusterIP": "None", "selector": selector, "ports": [{"port": 8000}]}},
+        "ControllerRevision": {"apiVersion": "apps/v1", "revision": 1, "data": {}},
+        "PodDisruptionBudget": {
+            "apiVersion": "policy/v1",
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},
+        },
+    }
+    labels = {LABEL_DEPLOYMENT: "fraud"}
+    return {**rest[kind], "kind": kind, "metadata": {"namespace": namespace, "name": "fraud-r1", "labels": labels}}

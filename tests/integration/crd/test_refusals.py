@@ -34,7 +34,16 @@ def toleration(**fields: Any) -> dict[str, Any]:
     return runtime(tolerations=[fields])
 
 
+def rollout(**fields: Any) -> dict[str, Any]:
+    return model_deployment(rollout=fields)
+
+
+def steps(*entries: dict[str, Any]) -> dict[str, Any]:
+    return rollout(canary={"steps": [*entries]})
+
+
 GPU = "nvidia.com/gpu"
+EVERY_SECOND: list[dict[str, Any]] = [{"setWeight": 1}, {"pause": {"durationSeconds": 1}}]
 
 # (what is wrong, the manifest, how the message of the rule begins)
 BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
@@ -89,9 +98,11 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("home elsewhere", runtime(env=[{"name": "HOME", "value": "/models"}]), "HOME and TMPDIR are set by Slipway"),
     ("tiny shared memory", runtime(shmSize="1"), "spec.runtime.shmSize must be at least 1Mi"),
+    ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight and pause"),
+    ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight and pause"),
 ]
 # Rules that only an edit can break; test_edits.py has their examples.
-TRANSITIONS = ("spec.modelName cannot be", "spec.model cannot be edited", "spec.runtime cannot be edited")
+TRANSITIONS = ("spec.modelName cannot be",)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,18 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("variable with a dash", runtime(env=[{"name": "A-B"}]), "spec.runtime.env[0].name: Invalid value"),
     ("variable twice", runtime(env=[{"name": "A"}, {"name": "A"}]), "spec.runtime.env[1]: Duplicate value"),
     ("effect unknown", toleration(key="gpu", effect="Never"), "spec.runtime.tolerations[0].effect: Unsupported value"),
+    ("more than all", steps({"setWeight": 101}), "spec.rollout.canary.steps[0].setWeight: Invalid value"),
+    ("less than nothing", steps({"setWeight": -1}), "spec.rollout.canary.steps[0].setWeight: Invalid value"),
+    ("half a percent", steps({"setWeight": 0.5}), "spec.rollout.canary.steps[0].setWeight: Invalid value"),
+    ("pause of no time", steps({"pause": {"durationSeconds": 0}}), "steps[0].pause.durationSeconds: Invalid value"),
+    ("pause as a number", steps({"pause": 60}), "spec.rollout.canary.steps[0].pause: Invalid value"),
+    ("33 steps", steps(*[{"setWeight": 1}] * 33), "spec.rollout.canary.steps: Too many: 33"),
+    ("strategy of a later release", rollout(strategy="BlueGreen"), "spec.rollout.strategy: Unsupported value"),
+    ("placement of a later release", rollout(placement="Replace"), "spec.rollout.placement: Unsupported value"),
+    ("no time to load", rollout(progressDeadlineSeconds=0), "spec.rollout.progressDeadlineSeconds: Invalid value"),
+    ("drain into the past", rollout(drainTimeoutSeconds=-1), "spec.rollout.drainTimeoutSeconds: Invalid value"),
+    ("paused in words", model_deployment(paused="yes"), "spec.paused: Invalid value"),
+    ("negative history", model_deployment(revisionHistoryLimit=-1), "spec.revisionHistoryLimit: Invalid value"),
 ]
 
 
@@ -171,6 +194,12 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("an empty variable", runtime(env=[{"name": "EMPTY"}])),
     ("an empty runtime", model_deployment(runtime={})),
     ("model name in capitals", model_deployment(modelName="Fraud_v2.large")),
+    ("no steps", steps()),
+    ("nothing and everything", steps({"setWeight": 0}, {"pause": {}}, {"setWeight": 100})),
+    ("32 steps", steps(*EVERY_SECOND * 16)),
+    ("no delays", rollout(scaleDownDelaySeconds=0, drainTimeoutSeconds=0, progressDeadlineSeconds=1)),
+    ("an empty rollout", rollout()),
+    ("paused, without a history", model_deployment(paused=True, revisionHistoryLimit=0)),
 ]
 
 
@@ -182,7 +211,19 @@ def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict
 
 def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
     """kubectl asks for strict validation by default; without it the field would vanish silently."""
-    answer = deployments.create(model_deployment(model={"versoin": "2"}, rollout={}), dry_run=True)
+    unknown = steps({"setWeight": 5, "analysis": {}})
+    unknown["spec"]["model"]["versoin"] = "2"
+    answer = deployments.create(unknown, dry_run=True)
     assert answer.code == 400
     assert 'unknown field "spec.model.versoin"' in answer.message
-    assert 'unknown field "spec.rollout"' in answer.message
+    assert 'unknown field "spec.rollout.canary.steps[0].analysis"' in answer.message
+
+
+def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask_for_strictness(
+    deployments: ModelDeployments,
+) -> None:
+    """Its field would vanish silently, and with it the gate that somebody relies on."""
+    manifest = steps({"setWeight": 5}, {"analysis": {}})
+    answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
+    assert answer.code == 422
+    assert "a step has exactly one of setWeight and pause" in answer.message

@@ -41,12 +41,13 @@ STATUS: dict[str, Any] = {
         {
             "revision": 3,
             "version": "1.4.0",
-            "role": "Candidate",
+            "role": "Canary",
             "digest": f"sha256:{'a' * 64}",
             "replicas": 1,
             "readyReplicas": 1,
             "weight": 10,
             "verifiedWeight": 5,
+            "outdated": False,
         },
         {
             "revision": 2,
@@ -56,8 +57,37 @@ STATUS: dict[str, Any] = {
             "readyReplicas": 2,
             "weight": 90,
             "verifiedWeight": 95,
+            "outdated": True,
         },
     ],
+    "rollout": {
+        "stage": "Stepping",
+        "revision": 3,
+        "stepIndex": 1,
+        "stepCount": 4,
+        "stepHash": "0123456789abcdef",
+        "startedAt": TIME,
+        "until": TIME,
+        "message": "pausing until 03:04:05 at 5 %",
+    },
+    "history": [
+        {
+            "revision": 2,
+            "version": "1.3.0",
+            "outcome": outcome,
+            "startedAt": TIME,
+            "endedAt": TIME,
+            "reason": "every step passed",
+        }
+        for outcome in ("Promoted", "Aborted", "Superseded", "Reverted", "RolledBack")
+    ],
+    "lastAction": {
+        "id": "4711",
+        "action": "promote",
+        "revision": 3,
+        "result": "Accepted",
+        "message": "revision 3 goes on to step 2",
+    },
     "endpoints": {"http": "http://fraud.risk.svc:8000", "grpc": "fraud.risk.svc:8001"},
     "signature": {
         "revision": 2,
@@ -71,6 +101,7 @@ STATUS: dict[str, Any] = {
         condition("Available", "True", "Serving", "2 of 2 pods serve."),
         condition("Reconciling", "True", "VerifyingTraffic", "The route is written."),
         condition("Stalled", "False", "NotStalled", "Nothing waits for a person."),
+        condition("Paused", "True", "PausedByStep", "Step 2 waits for the action promote."),
     ],
 }
 

@@ -79,7 +79,8 @@ class FakeTriton:
 
     address: str
     ready: bool = True
-    resets: int = 0  # so many of the next inferences lose their connection after the whole body was read
+    resets: int = 0  # so many of the next HTTP inferences lose their connection after the whole body was read
+    resets_grpc: bool = False  # every gRPC connection is reset with the calls on it; fixed when the pod starts
     status: int = 200  # of HTTP inferences
     grpc_code: grpc.StatusCode = grpc.StatusCode.OK
     delay_s: float = 0.0
@@ -87,11 +88,16 @@ class FakeTriton:
     checks: int = 0
 
     async def start(self) -> None:
-        options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
-        self._grpc = grpc.aio.server(options=options)
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(self), self._grpc)
-        assert self._grpc.add_insecure_port(f"{self.address}:8001") == 8001
-        await self._grpc.start()
+        self._grpc: grpc.aio.Server | None = None
+        self._resetting: asyncio.Server | None = None
+        if self.resets_grpc:
+            self._resetting = await asyncio.start_server(self._reset, self.address, 8001)
+        else:
+            options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
+            self._grpc = grpc.aio.server(options=options)
+            service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(self), self._grpc)
+            assert self._grpc.add_insecure_port(f"{self.address}:8001") == 8001
+            await self._grpc.start()
         # HTTP last: it answers the health checks of both ports.
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._http)
@@ -100,8 +106,17 @@ class FakeTriton:
         await web.TCPSite(self._runner, self.address, 8000).start()
 
     async def stop(self) -> None:
-        await self._grpc.stop(grace=None)
+        if self._grpc is not None:
+            await self._grpc.stop(grace=None)
+        if self._resetting is not None:
+            self._resetting.close()
         await self._runner.cleanup()
+
+    async def _reset(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)  # HTTP/2 preface, settings and the first call
+        self.seen.append(Seen("/ModelInfer", {}))
+        await asyncio.sleep(0.01)
+        writer.transport.abort()
 
     def inferences(self) -> list[Seen]:
         return [request for request in self.seen if request.path.endswith(("/infer", "/ModelInfer"))]

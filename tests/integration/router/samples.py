@@ -30,12 +30,21 @@ def service_name(revision: int) -> str:
     return f"fraud-r{revision}.risk.svc.cluster.local"
 
 
-def route_files(weights: dict[int, int], stable: int | None = None) -> RouteFiles:
-    """Files for these weights; {} is the table of a deployment without a ready revision."""
+def route_files(
+    weights: dict[int, int],
+    stable: int | None = None,
+    *,
+    unpinned: tuple[int, ...] = (),
+    before_pins: tuple[int, ...] = (),
+) -> RouteFiles:
+    """Files for these weights; {} is the table of a deployment without a ready revision. `before_pins`: revisions that
+    the first release froze, without pin clusters."""
     table = RouteTable(
         deployment="fraud",
         model_name=MODEL,
-        revisions=tuple(RoutedRevision(revision, weight) for revision, weight in weights.items()),
+        revisions=tuple(
+            RoutedRevision(revision, weight, revision not in unpinned) for revision, weight in weights.items()
+        ),
         stable=stable,
         max_request_bytes=PLATFORM.max_request_bytes,
     )
@@ -45,6 +54,7 @@ def route_files(weights: dict[int, int], stable: int | None = None) -> RouteFile
         for cluster in build_revision_clusters(
             namespace="risk", deployment="fraud", revision=revision, model_name=MODEL, platform=PLATFORM
         )
+        if revision not in before_pins or "-pin-" not in cluster["name"]
     ]
     return build_route_files(table, clusters)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import aiohttp
 import grpc
 import pytest
 from tritonclient.grpc import service_pb2
@@ -25,7 +26,7 @@ async def test_inference_reaches_the_revision_and_the_answer_names_it(bed: Bed) 
 
 async def test_control_headers_of_clients_reach_neither_envoy_nor_triton(bed: Bed) -> None:
     envoy = await bed.router({1: 100})
-    headers = {"x-slipway-revision": "7", "x-slipway-ops": "1", "x-envoy-max-retries": "9", "x-envoy-retry-on": "5xx"}
+    headers = {"x-slipway-revision": "1", "x-slipway-ops": "1", "x-envoy-max-retries": "9", "x-envoy-retry-on": "5xx"}
     headers |= {"x-envoy-of-tomorrow": "1"}  # Envoy itself removes only those that it knows
     bed.pods[1][0].status = 500
     async with bed.session.post(envoy.http + INFER, json={}, headers=headers) as answer:
@@ -171,16 +172,19 @@ async def test_without_a_revision_clients_are_told_that_no_model_is_ready(bed: B
 
 
 async def test_weights_hold_per_request_on_one_connection_for_http_and_grpc(bed: Bed) -> None:
-    """400 draws at 25 %: 12 standard deviations would have to go wrong together for 25 ± 12 to fail by chance."""
-    envoy = await bed.router({1: 75, 2: 25}, stable=1)
+    """600 draws at 10 %: the bounds are five standard deviations (7.3 requests) away, and far from 0, 5 and 20 %."""
+    envoy = await bed.router({1: 90, 2: 10}, stable=1)
     http: Counter[str] = Counter()
     grpc_answers: Counter[str] = Counter()
-    for _ in range(400):
-        async with bed.session.post(envoy.http + INFER) as answer:
-            http[answer.headers["x-slipway-revision"]] += 1
-        call = bed.stub().ModelInfer(service_pb2.ModelInferRequest(model_name=MODEL))
-        await call
-        grpc_answers[str(dict(await call.initial_metadata())["x-slipway-revision"])] += 1
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as one_connection:
+        for _ in range(600):
+            async with one_connection.post(envoy.http + INFER) as answer:
+                http[answer.headers["x-slipway-revision"]] += 1
+            call = bed.stub().ModelInfer(service_pb2.ModelInferRequest(model_name=MODEL))
+            await call
+            grpc_answers[str(dict(await call.initial_metadata())["x-slipway-revision"])] += 1
+    assert await envoy.stat("http.grpc.downstream_cx_total") == 1
+    assert await envoy.stat("http.http.downstream_cx_total") == 1
     for counted in (http, grpc_answers):
-        assert counted["1"] + counted["2"] == 400
-        assert 52 <= counted["2"] <= 148, counted
+        assert counted["1"] + counted["2"] == 600
+        assert 24 <= counted["2"] <= 96, counted

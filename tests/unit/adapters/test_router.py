@@ -56,6 +56,23 @@ async def test_requests_in_flight_include_those_that_wait_for_a_connection() -> 
     assert (await asked.inspect("10.0.0.7")).active_requests == {1: 9}
 
 
+async def test_requests_in_flight_include_pins_and_count_a_share_that_may_fall_back_once() -> None:
+    more = """\
+cluster.r1-pin-http.upstream_rq_active: 20
+cluster.r1-pin-grpc.upstream_rq_pending_active: 100
+cluster.r2-pin-grpc.upstream_rq_active: 5
+cluster.r2-over-r1-http.upstream_rq_active: 7
+cluster.r1-probe.upstream_rq_active: 1
+"""
+    asked, _ = router(stats=(200, STATS + more))
+    assert (await asked.inspect("10.0.0.7")).active_requests == {1: 129, 2: 5}
+
+
+async def test_pins_are_no_word_about_the_members_of_a_share() -> None:
+    asked, _ = router(stats=(200, STATS + "cluster.r1-pin-http.membership_healthy: 0\n"))
+    assert (await asked.inspect("10.0.0.7")).healthy_members == {1: 1, 2: 0}
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -76,7 +93,9 @@ async def test_refused_updates_of_routes_and_of_clusters_are_reported(line: str,
 def test_the_filter_asks_for_all_that_is_read_and_for_nothing_of_dns() -> None:
     assert all(re.search(STATS_FILTER, line.partition(":")[0]) for line in STATS.splitlines())
     assert not re.search(STATS_FILTER, "cluster.r1-http.update_failure")
-    assert not re.search(STATS_FILTER, "cluster.r1-probe.membership_healthy")
+    assert re.search(STATS_FILTER, "cluster.r1-pin-grpc.upstream_rq_active")
+    for name in ("cluster.r1-probe.membership_healthy", "cluster.r2-over-r1-http.upstream_rq_active"):
+        assert not re.search(STATS_FILTER, name)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -90,6 +91,33 @@ def test_after_a_restore_of_etcd_the_list_replaces_everything(store: Store) -> N
     assert version_of(store, "kept") == "121"
 
 
+def test_what_we_deleted_is_gone_at_once_and_no_late_word_brings_it_back(store: Store) -> None:
+    store.put_watched(thing(version=5, uid="one"))
+    store.end("ns", "a", "one")
+    assert version_of(store) is None
+    store.put_watched(thing(version=6, uid="one"))  # an event from before the deletion
+    store.replace([thing(version=6, uid="one")], 6, asked_at=5)  # a list from before the deletion
+    store.put_written(thing(version=6, uid="one"))
+    assert version_of(store) is None
+
+
+def test_a_successor_of_what_we_deleted_is_another_object(store: Store) -> None:
+    store.put_watched(thing(version=5, uid="one"))
+    store.put_watched(thing(version=9, uid="two"))
+    store.end("ns", "a", "one")  # an answer that came late
+    assert version_of(store) == "9"
+    store.end("ns", "a", "two")
+    store.put_watched(thing(version=12, uid="three"))
+    assert version_of(store) == "12"
+
+
+def test_a_deletion_of_ours_that_a_restore_of_etcd_undid_is_forgotten(store: Store) -> None:
+    store.replace([thing(version=900, uid="one")], 950, asked_at=0)
+    store.end("ns", "a", "one")
+    store.replace([thing(version=100, uid="one")], 120, asked_at=store.highest)
+    assert version_of(store) == "100"
+
+
 def test_children_are_found_by_label_in_their_own_namespace_and_by_name(store: Store) -> None:
     store.put_watched(thing("b", 1))
     store.put_watched(thing("a", 2))
@@ -148,14 +176,23 @@ class Server:
 
     def write(self, name: str) -> dict[str, Any]:
         self.version += 1
-        self.objects[name] = thing(name, self.version)
+        uid = self.uid(name) or f"{name}-{self.version}"
+        self.objects[name] = thing(name, self.version, uid=uid)
         self.history.append(("MODIFIED", self.objects[name]))
         return self.objects[name]
 
-    def delete(self, name: str) -> None:
-        if self.objects.pop(name, None) is not None:
-            self.version += 1
-            self.history.append(("DELETED", thing(name, self.version)))
+    def uid(self, name: str) -> str | None:
+        return self.objects[name]["metadata"]["uid"] if name in self.objects else None
+
+    def delete(self, name: str) -> str | None:
+        """The uid of what was deleted."""
+        gone = self.objects.pop(name, None)
+        if gone is None:
+            return None
+        self.version += 1
+        uid = str(gone["metadata"]["uid"])
+        self.history.append(("DELETED", thing(name, self.version, uid=uid)))
+        return uid
 
     def deliver(self, store: Store) -> None:
         if self.watched < len(self.history):
@@ -167,7 +204,7 @@ class Server:
 NAMES = st.sampled_from("abc")
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["foreign write", "delete", "our write"]), NAMES),
+        st.tuples(st.sampled_from(["foreign write", "delete", "our write", "our delete"]), NAMES),
         st.tuples(st.sampled_from(["event", "answer", "ask list", "list", "bookmark"]), st.just("")),
     ),
     max_size=60,
@@ -180,7 +217,8 @@ def test_in_any_order_of_arrival_nothing_goes_back_in_time_and_in_the_end_all_is
     steps: list[tuple[str, str]],
 ) -> None:
     server, store = Server(), Store()
-    answers: list[dict[str, Any]] = []
+    answers: list[Callable[[], None]] = []
+    ended: set[str] = set()
     lists: list[Callable[[], None]] = []
     newest_seen: dict[str, int] = {}
 
@@ -188,7 +226,12 @@ def test_in_any_order_of_arrival_nothing_goes_back_in_time_and_in_the_end_all_is
         if after is not None:
             name, version = after["metadata"]["name"], int(after["metadata"]["resourceVersion"])
             assert version > newest_seen.get(name, 0)
+            assert after["metadata"]["uid"] not in ended
             newest_seen[name] = version
+
+    def end(name: str, uid: str) -> None:
+        ended.add(uid)
+        store.end("ns", name, uid)
 
     store.subscribe(never_back)
     for step, name in steps:
@@ -196,13 +239,18 @@ def test_in_any_order_of_arrival_nothing_goes_back_in_time_and_in_the_end_all_is
             case "foreign write":
                 server.write(name)
             case "our write":
-                answers.append(server.write(name))
+                answers.append(partial(store.put_written, server.write(name)))
+            case "our delete":
+                # As the operator does it: what the store shows, with the uid as precondition.
+                shown = store.get("ns", name)
+                if shown is not None and shown["metadata"]["uid"] == server.uid(name):
+                    answers.append(partial(end, name, str(server.delete(name))))
             case "delete":
                 server.delete(name)
             case "event":
                 server.deliver(store)
             case "answer" if answers:
-                store.put_written(answers.pop())
+                answers.pop()()
             case "ask list":
                 asked_at, version, found = store.highest, server.version, list(server.objects.values())
                 lists.append(lambda f=found, v=version, a=asked_at: store.replace(f, v, asked_at=a))  # type: ignore[misc]
@@ -212,7 +260,7 @@ def test_in_any_order_of_arrival_nothing_goes_back_in_time_and_in_the_end_all_is
                 kind_and_object = server.history[server.watched - 1]
                 store.bookmark(int(kind_and_object[1]["metadata"]["resourceVersion"]))
     for answer in answers:
-        store.put_written(answer)
+        answer()
     while lists:
         lists.pop(0)()
     while server.watched < len(server.history):
@@ -233,6 +281,10 @@ def test_one_list_repairs_any_loss_of_events(steps: list[tuple[str, str]]) -> No
                 store.put_written(written)
         elif step == "delete":
             server.delete(name)
+        elif step == "our delete":
+            shown = store.get("ns", name)
+            if shown is not None and shown["metadata"]["uid"] == server.uid(name):
+                store.end("ns", name, str(server.delete(name)))
         elif step == "event" and number % 2:
             server.deliver(store)
         elif step == "event":

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from slipway.api.parse import parse_spec, parse_storage_uri
+from slipway.api.types import Pause, Rollout, SetWeight
 from slipway.errors import SpecError
-from tests.support.builders import model_deployment
+from tests.support.builders import model_deployment, rollout
 
 
 def refused(**spec: Any) -> str:
@@ -60,6 +61,64 @@ def test_a_storage_uri_is_read_once_into_its_parts(uri: str, claim: str, path: s
 )
 def test_a_storage_uri_that_could_mean_another_place_is_refused(uri: str) -> None:
     assert refused(model={"version": "1", "storageUri": uri}).startswith("spec.model.storageUri: ")
+
+
+def test_without_a_word_about_it_a_new_version_takes_over_at_once_and_safely() -> None:
+    spec = parse_spec(model_deployment())
+    assert spec.rollout == Rollout(steps=(), progress_deadline_s=1800, scale_down_delay_s=30, drain_timeout_s=300)
+    assert (spec.paused, spec.revision_history_limit) == (False, 10)
+
+
+def test_steps_are_read_in_their_order_and_an_open_pause_has_no_duration() -> None:
+    steps = [{"setWeight": 0}, {"pause": {}}, {"setWeight": 10}, {"pause": {"durationSeconds": 60}}, {"setWeight": 100}]
+    spec = parse_spec(model_deployment(rollout=rollout(*steps)))
+    assert spec.rollout.steps == (SetWeight(0), Pause(None), SetWeight(10), Pause(60), SetWeight(100))
+
+
+def test_what_is_written_about_the_rollout_is_taken() -> None:
+    written = rollout(progressDeadlineSeconds=60, scaleDownDelaySeconds=0, drainTimeoutSeconds=0, placement="Surge")
+    spec = parse_spec(model_deployment(rollout=written, paused=True, revisionHistoryLimit=0))
+    assert spec.rollout == Rollout(steps=(), progress_deadline_s=60, scale_down_delay_s=0, drain_timeout_s=0)
+    assert (spec.paused, spec.revision_history_limit) == (True, 0)
+
+
+def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
+    """A gate that is silently left out would let a bad version pass."""
+    words = refused(rollout=rollout({"setWeight": 5}, {"analysis": {"minRequests": 200}}))
+    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight and pause"
+
+
+STEP = "spec.rollout.canary.steps"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            {"rollout": rollout({"setWeight": 101})},
+            f"{STEP}[0].setWeight: is 101, expected a whole number from 0 to 100",
+        ),
+        ({"rollout": rollout({"setWeight": -1})}, f"{STEP}[0].setWeight: is -1, expected a whole number from 0 to 100"),
+        ({"rollout": rollout({"setWeight": 0.5})}, f"{STEP}[0].setWeight: is 0.5"),
+        ({"rollout": rollout({"setWeight": True})}, f"{STEP}[0].setWeight: is True"),
+        ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
+        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight and pause"),
+        ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
+        ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
+        ({"rollout": rollout({"pause": 60})}, f"{STEP}[0].pause: is a int, expected an object"),
+        ({"rollout": rollout({"pause": {"durationSeconds": 0}})}, f"{STEP}[0].pause.durationSeconds: is 0"),
+        ({"rollout": rollout(*[{"setWeight": 1}] * 33)}, f"{STEP}: has 33 entries, expected at most 32"),
+        ({"rollout": {"canary": {"steps": {"setWeight": 1}}}}, f"{STEP}: is a dict, expected a list"),
+        ({"rollout": {"strategy": "BlueGreen"}}, "spec.rollout.strategy: is 'BlueGreen', expected one of Canary"),
+        ({"rollout": {"placement": "Replace"}}, "spec.rollout.placement: is 'Replace', expected one of Surge"),
+        ({"rollout": rollout(progressDeadlineSeconds=0)}, "spec.rollout.progressDeadlineSeconds: is 0"),
+        ({"rollout": rollout(scaleDownDelaySeconds=-1)}, "spec.rollout.scaleDownDelaySeconds: is -1"),
+        ({"paused": "yes"}, "spec.paused: is 'yes', expected true or false"),
+        ({"revisionHistoryLimit": -1}, "spec.revisionHistoryLimit: is -1"),
+    ],
+)
+def test_a_rollout_that_cannot_be_carried_out_says_where(spec: dict[str, Any], words: str) -> None:
+    assert words in refused(**spec)
 
 
 @pytest.mark.parametrize(

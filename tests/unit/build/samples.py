@@ -86,11 +86,21 @@ def clusters_of(*revisions: int, platform: Platform = PLATFORM) -> list[dict[str
     ]
 
 
-def table(weights: dict[int, int], stable: int | None = None) -> RouteTable:
+def frozen_before_pins(*revisions: int) -> list[dict[str, Any]]:
+    """The clusters of revisions that the first release froze."""
+    return [cluster for cluster in clusters_of(*revisions) if "-pin-" not in cluster["name"]]
+
+
+def table(
+    weights: dict[int, int], stable: int | None = None, *, unpinned: tuple[int, ...] = (), retry_resets: bool = True
+) -> RouteTable:
     return RouteTable(
         deployment="fraud",
         model_name="fraud",
-        revisions=tuple(RoutedRevision(revision, weight) for revision, weight in weights.items()),
+        revisions=tuple(
+            RoutedRevision(revision, weight, revision not in unpinned) for revision, weight in weights.items()
+        ),
         stable=stable,
         max_request_bytes=PLATFORM.max_request_bytes,
+        retry_resets=retry_resets,
     )

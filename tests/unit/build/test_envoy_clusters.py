@@ -8,17 +8,46 @@ from typing import Any
 
 import pytest
 
-from slipway.build.canonical import canonical_json
+from slipway.build.canonical import canonical_json, content_version
+from slipway.build.envoy_clusters import build_fallback_clusters
 from tests.unit.build.samples import PLATFORM, clusters_of
 
 
-@pytest.fixture(params=["r3-http", "r3-grpc", "r3-probe"])
+@pytest.fixture(params=["r3-http", "r3-grpc", "r3-probe", "r3-pin-http", "r3-pin-grpc"])
 def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
     return next(cluster for cluster in clusters_of(3) if cluster["name"] == request.param)
 
 
-def test_a_revision_has_clusters_for_http_grpc_and_our_own_probes() -> None:
-    assert [cluster["name"] for cluster in clusters_of(3)] == ["r3-http", "r3-grpc", "r3-probe"]
+def test_a_revision_has_clusters_for_its_share_for_pins_and_for_our_own_probes() -> None:
+    names = [cluster["name"] for cluster in clusters_of(3)]
+    assert names == ["r3-http", "r3-grpc", "r3-probe", "r3-pin-http", "r3-pin-grpc"]
+
+
+def test_pins_find_the_same_pods_in_the_same_way_as_the_share() -> None:
+    defined = {cluster["name"]: cluster for cluster in clusters_of(3)}
+    for protocol in ("http", "grpc"):
+        share = canonical_json(defined[f"r3-{protocol}"])
+        assert canonical_json(defined[f"r3-pin-{protocol}"]) == share.replace("r3-", "r3-pin-").replace(
+            "fraud-r3-pin-", "fraud-r3-"
+        )
+
+
+def test_what_the_first_release_froze_is_what_this_one_would_freeze() -> None:
+    """An edit would not reach frozen revisions, and show here that a new default was meant to."""
+    first_release = [cluster for cluster in clusters_of(3) if "-pin-" not in cluster["name"]]
+    assert content_version(first_release) == "1c57b54392c57a56"
+
+
+def test_a_share_falls_back_from_the_revision_to_stable_and_is_nothing_but_the_pair() -> None:
+    http, grpc = build_fallback_clusters(3, 2)
+    assert (http["name"], grpc["name"]) == ("r3-over-r2-http", "r3-over-r2-grpc")
+    assert http["cluster_type"]["typed_config"]["clusters"] == ["r3-http", "r2-http"]
+    assert grpc["cluster_type"]["typed_config"]["clusters"] == ["r3-grpc", "r2-grpc"]
+    for cluster in (http, grpc):
+        assert cluster["lb_policy"] == "CLUSTER_PROVIDED"
+        assert cluster["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
+        (threshold,) = cluster["circuit_breakers"]["thresholds"]
+        assert threshold["max_retries"] == 64
 
 
 def test_clusters_are_byte_identical_for_the_life_of_a_revision() -> None:
@@ -33,7 +62,7 @@ def test_the_name_ends_with_a_dot_and_is_asked_for_one_ip_family_at_one_rate(clu
     (host,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     address = host["endpoint"]["address"]["socket_address"]
     assert address["address"] == "fraud-r3.risk.svc.cluster.local."
-    assert address["port_value"] == (8001 if cluster["name"] == "r3-grpc" else 8000)
+    assert address["port_value"] == (8001 if cluster["name"].endswith("-grpc") else 8000)
     dns = cluster["cluster_type"]["typed_config"]
     assert dns["dns_lookup_family"] == "V4_ONLY"
     assert dns["dns_refresh_rate"] == "2s"
@@ -85,6 +114,8 @@ def test_only_the_grpc_cluster_speaks_http2() -> None:
         "r3-http": ["http_protocol_options"],
         "r3-grpc": ["http2_protocol_options"],
         "r3-probe": ["http_protocol_options"],
+        "r3-pin-http": ["http_protocol_options"],
+        "r3-pin-grpc": ["http2_protocol_options"],
     }
 
 

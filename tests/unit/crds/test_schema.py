@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import yaml
 
 from slipway.api import names
-from slipway.api.parse import FORMATS, parse_spec
+from slipway.api.parse import FORMATS, MAX_STEPS, PLACEMENTS, STRATEGIES, parse_spec
 from slipway.api.status import ConditionType
+from slipway.api.types import Pause, SetWeight
 from slipway.build.triton_pod import triton_environment
 from slipway.errors import SpecError
 from tests.support.crd_schema import CRD_PATH, EXAMPLES, Field, all_fields, load_crd, load_version
@@ -62,11 +64,16 @@ def test_every_integer_has_a_width_and_a_lower_bound(field: Field) -> None:
     assert "minimum" in field.schema or field.path.endswith("tolerationSeconds")
 
 
-def test_no_float_no_boolean_and_no_untyped_field() -> None:
+# A boolean can never learn a third value (Kubernetes API conventions, "Primitive types"), so each one is a decision.
+BOOLEANS = {"spec.paused", "status.revisions[].outdated"}
+
+
+def test_no_float_no_untyped_field_and_no_boolean_but_those_decided_on() -> None:
     for field in FIELDS:
         if field.schema.get("x-kubernetes-int-or-string"):
             continue
-        assert field.schema.get("type") in {"object", "array", "string", "integer"}, field.path
+        allowed = {"boolean"} if field.path in BOOLEANS else {"object", "array", "string", "integer"}
+        assert field.schema.get("type") in allowed, field.path
         assert "x-kubernetes-preserve-unknown-fields" not in field.schema, field.path
 
 
@@ -94,7 +101,16 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     def below(path: str) -> set[str]:
         return set(BY_PATH[path].schema["properties"])
 
-    assert below("spec") == {"modelName", "model", "runtime", "replicas", "traffic"}
+    assert below("spec") == {
+        "modelName",
+        "model",
+        "runtime",
+        "replicas",
+        "traffic",
+        "rollout",
+        "paused",
+        "revisionHistoryLimit",
+    }
     assert below("spec.model") == {"version", "storageUri", "digest", "format", "config"}
     assert below("spec.model.config") == {"maxBatchSize", "dynamicBatching", "instances"}
     assert below("spec.runtime") == {
@@ -111,9 +127,49 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     }
     assert below("spec.traffic") == {"router"}
     assert below("spec.traffic.router") == {"replicas"}
+    assert below("spec.rollout") == {
+        "strategy",
+        "placement",
+        "canary",
+        "progressDeadlineSeconds",
+        "scaleDownDelaySeconds",
+        "drainTimeoutSeconds",
+    }
+    assert below("spec.rollout.canary") == {"steps"}
+    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause"}
+    assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
+    assert BY_PATH["spec.rollout.strategy"].schema["enum"] == list(STRATEGIES)
+    assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
+    assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
     for kind in ConditionType:
         assert kind.value in BY_PATH["status.conditions"].schema["description"]
+
+
+def test_the_names_of_the_action_annotations_are_in_the_description_of_their_answer() -> None:
+    text = BY_PATH["status.lastAction"].schema["description"]
+    for name in (names.ANNOTATION_ACTION, names.ANNOTATION_ACTION_REVISION, names.ANNOTATION_ACTION_ID):
+        assert name in text
+
+
+@pytest.mark.parametrize("field", ["id", "action"])
+def test_what_a_person_wrote_into_an_annotation_is_bounded_where_the_operator_cuts_it(field: str) -> None:
+    assert BY_PATH[f"status.lastAction.{field}"].schema["maxLength"] == names.ACTION_TEXT_LIMIT
+    assert "pattern" not in BY_PATH[f"status.lastAction.{field}"].schema
+
+
+def test_the_defaults_that_the_descriptions_promise_are_those_of_the_operator() -> None:
+    spec = parse_spec(yaml.safe_load((CRD_PATH.parent / "examples" / "minimal.yaml").read_text(encoding="utf-8")))
+    promised = {
+        "spec.rollout.progressDeadlineSeconds": spec.rollout.progress_deadline_s,
+        "spec.rollout.scaleDownDelaySeconds": spec.rollout.scale_down_delay_s,
+        "spec.rollout.drainTimeoutSeconds": spec.rollout.drain_timeout_s,
+        "spec.revisionHistoryLimit": spec.revision_history_limit,
+        "spec.traffic.router.replicas": spec.router_replicas,
+        "spec.runtime.startupTimeoutSeconds": spec.runtime.startup_timeout_s,
+    }
+    for path, value in promised.items():
+        assert re.search(rf"Default {value}\b", BY_PATH[path].schema["description"]), path
 
 
 @pytest.mark.parametrize("name", ["HOME", "TMPDIR"])
@@ -173,5 +229,10 @@ def test_every_example_can_be_parsed_by_the_operator(path: Any) -> None:
     assert parsed.model.source.claim == "models"
 
 
-def test_there_is_a_minimal_a_gpu_and_a_cpu_example() -> None:
-    assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu"}
+def test_there_is_a_minimal_a_gpu_a_cpu_and_a_canary_example() -> None:
+    assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu", "canary"}
+
+
+def test_the_canary_example_shows_every_kind_of_step() -> None:
+    parsed = parse_spec(yaml.safe_load((CRD_PATH.parent / "examples" / "canary.yaml").read_text(encoding="utf-8")))
+    assert parsed.rollout.steps == (SetWeight(10), Pause(300), SetWeight(50), Pause(None))

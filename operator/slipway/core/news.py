@@ -1,0 +1,76 @@
+"""The Events of a pass: what turned between two records, and between two statuses. Each once, by construction.
+
+Transitions of the rollout are the difference between the record that was read and the one that is written: a status that
+somebody wiped announces nothing again. Conditions are compared with the status that stands.
+"""
+
+from __future__ import annotations
+
+from slipway.api.status import ConditionType, Reason, shorten
+from slipway.api.types import JsonObject
+from slipway.core.plan import Announcement
+from slipway.core.record import Record
+
+_OUTCOMES = {
+    "Promoted": Reason.PROMOTED,
+    "Aborted": Reason.ABORTED,
+    "Superseded": Reason.SUPERSEDED,
+    "Reverted": Reason.REVERTED,
+    "RolledBack": Reason.ROLLED_BACK,
+}
+
+
+def news_of(before: Record, after: Record) -> tuple[Announcement, ...]:
+    """What the rollout did in this pass."""
+    found = []
+    if after.highest_revision > before.highest_revision:
+        found.append(_normal(Reason.REVISION_CREATED, f"revision {after.highest_revision} was frozen"))
+    action = after.last_action
+    if action is not None and after.last_action != before.last_action:
+        accepted = action.result == "Accepted"
+        reason = Reason.ACTION_ACCEPTED if accepted else Reason.ACTION_REJECTED
+        text = action.action if accepted else f"{action.action}: {action.message}"
+        found.append(Announcement(type="Normal" if accepted else "Warning", reason=reason.text, message=shorten(text)))
+    fresh = len(after.history) if not before.history else _new_entries(before, after)
+    for entry in reversed(after.history[:fresh]):
+        reason = _OUTCOMES[entry.outcome]
+        text = shorten(f"revision {entry.revision} (version {entry.version}): {entry.reason}")
+        kind = "Warning" if entry.outcome == "Aborted" else "Normal"
+        found.append(Announcement(type=kind, reason=reason.text, message=text))
+    old, new = before.rollout, after.rollout
+    if new is not None and (old is None or old.revision != new.revision):
+        found.append(_normal(Reason.ROLLOUT_STARTED, f"revision {new.revision} begins"))
+    elif new is not None and old is not None and new.step > old.step:
+        weight = after.weight_of(new.revision)
+        found.append(_normal(Reason.STEP_COMPLETED, f"step {new.step} of revision {new.revision} is complete at {weight} %"))
+    for entry in before.retiring:
+        if after.retires(entry.revision) is None and entry.revision not in after.live:
+            found.append(_normal(Reason.REVISION_REMOVED, f"revision {entry.revision} has drained and is removed"))
+    return tuple(found)
+
+
+def _new_entries(before: Record, after: Record) -> int:
+    """How many entries stand before the one that was newest."""
+    newest = before.history[0]
+    return next((place for place, entry in enumerate(after.history) if entry == newest), len(after.history))
+
+
+def turned(resource: JsonObject, status: JsonObject) -> tuple[Announcement, ...]:
+    """What the conditions did."""
+    before = {item["type"]: item for item in (resource.get("status") or {}).get("conditions") or ()}
+    found = []
+    for item in status["conditions"]:
+        old = before.get(item["type"], {})
+        changed = old.get("status") != item["status"]
+        yes, message = item["status"] == "True", shorten(item["message"])
+        if item["type"] == ConditionType.READY.value and yes and changed:
+            found.append(Announcement(type="Normal", reason=item["reason"], message=message))
+        if item["type"] == ConditionType.STALLED.value and yes and (changed or old.get("reason") != item["reason"]):
+            found.append(Announcement(type="Warning", reason=item["reason"], message=message))
+        if item["type"] == ConditionType.AVAILABLE.value and item["status"] == "False" and old.get("status") == "True":
+            found.append(Announcement(type="Warning", reason=item["reason"], message=message))
+    return tuple(found)
+
+
+def _normal(reason: Reason, message: str) -> Announcement:
+    return Announcement(type="Normal", reason=reason.text, message=shorten(message))

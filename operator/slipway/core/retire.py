@@ -1,0 +1,70 @@
+"""How a revision leaves: each step only after the one before it is verified and persisted.
+
+    share 0 confirmed by every router ──▶ delay over ──▶ no request in flight, or drainTimeout ──▶ out of the table
+    ──▶ confirmed again ──▶ Deployment, Service and budget deleted ──▶ forgotten
+
+Traffic first, then pods: what a router still names is never scaled down, and a headless Service is never removed while
+routed, because a name that is gone empties Envoy's cluster at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from slipway.api.types import Rollout
+from slipway.core.record import Record, Retiring
+from slipway.core.traffic import Confirmation
+
+
+def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
+    """Revisions that have pods but no place in the record (a crash between two writes) retire like any other."""
+    lost = sorted(set(numbers) - set(record.live))
+    return replace(record, retiring=(*record.retiring, *(Retiring(revision=number) for number in lost))) if lost else record
+
+
+def retire(record: Record, rollout: Rollout, confirmation: Confirmation | None, now: datetime) -> Record:
+    """One step for each revision that leaves. `confirmation` is of the table that `record` describes."""
+    confirmed = confirmation is not None and confirmation.complete
+    entries, routed = [], record.routed
+    for entry in record.retiring:
+        if not record.is_routed(entry.revision):
+            entries.append(entry)
+            continue
+        if record.weight_of(entry.revision) > 0 or not confirmed:
+            entries.append(entry)
+            continue
+        if entry.zero_at is None:
+            entries.append(replace(entry, zero_at=now))
+            continue
+        waited_s = (now - entry.zero_at).total_seconds()
+        hold_s = rollout.scale_down_delay_s if entry.hold else 0
+        drained = confirmation is not None and confirmation.active.get(entry.revision, 0) == 0
+        if waited_s >= hold_s and (drained or waited_s >= hold_s + rollout.drain_timeout_s):
+            routed = tuple(item for item in routed if item.revision != entry.revision)
+        entries.append(entry)
+    return replace(record, retiring=tuple(entries), routed=routed)
+
+
+def removable(before: Record, confirmation: Confirmation | None) -> tuple[int, ...]:
+    """Revisions whose pods may be deleted now: out of the table that an *earlier* pass wrote and every router confirms."""
+    if before.routed and (confirmation is None or not confirmation.complete):
+        return ()
+    return tuple(entry.revision for entry in before.retiring if not before.is_routed(entry.revision))
+
+
+def forget(record: Record, gone: Iterable[int]) -> Record:
+    """Take revisions without children off the list."""
+    names = set(gone)
+    return replace(record, retiring=tuple(entry for entry in record.retiring if entry.revision not in names))
+
+
+def next_look_s(record: Record, rollout: Rollout, now: datetime) -> float | None:
+    """When a delay or a drain timeout ends, the earliest of them."""
+    waits = [
+        max(0.1, (rollout.scale_down_delay_s if entry.hold else 0) - (now - entry.zero_at).total_seconds())
+        for entry in record.retiring
+        if entry.zero_at is not None and record.is_routed(entry.revision)
+    ]
+    return min(waits, default=None)

@@ -1,0 +1,280 @@
+"""The rollout as a pure state machine: Record × what is known now → Record.
+
+    Idle ──spec is new──▶ Provisioning ──pods ready──▶ Stepping(i) ⇄ Paused ──last step──▶ Promoting ──100 % verified──▶ Idle
+                              │                            │                                   │        (old stable retires)
+                              └──── bad, late, aborted ────┴───────────────────────────────────┘
+                                             ▼
+                         weight 0 at once ▶ verified ▶ delay ▶ drained ▶ out of the table ▶ deleted      (core/retire.py)
+
+    spec back to stable   the rollout ends at once, no steps                    (Reverted)
+    another new spec      the one on trial retires, the new one begins           (Superseded)
+    abort, or a failure   as revert, and the spec is remembered as rejected      (Aborted)
+    no stable yet         no steps; a new spec simply takes the candidate's place
+
+Stable changes in one place only: when every router confirmed the revision at 100 %.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from slipway.api.status import Cause, Kind, Reason, rfc3339
+from slipway.api.types import Pause, Rollout, SetWeight, Step
+from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
+
+# Waiting does not mend these: the bytes, or what Triton says of them, stay the same.
+_FINAL = {
+    Reason.MODEL_LOAD_FAILED,
+    Reason.DIGEST_MISMATCH,
+    Reason.DIGEST_DRIFT,
+    Reason.ARTIFACT_INVALID,
+    Reason.FORMAT_NOT_SUPPORTED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a pass knows of the revision that the rollout is about."""
+
+    needed: int  # ready pods that its present step needs
+    ready: int
+    cause: Cause | None  # why its pods are not all ready
+    verified_weight: int  # percent that every router confirms, 0 unless the table is confirmed
+    table_confirmed: bool
+
+
+def step_hash(rollout: Rollout) -> str:
+    """Names the list of steps: an edit restarts at step 0."""
+    text = json.dumps([_step_text(step) for step in rollout.steps])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _step_text(step: Step) -> str:
+    return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
+
+
+def retarget(
+    record: Record, spec_hash: str, update: int | None, version_of: dict[int, str], now: datetime
+) -> Record:
+    """Follow what the spec asks for now. `update`: the revision of the spec, None while it cannot be frozen."""
+    if record.rejected is not None and record.rejected.spec_hash != spec_hash:
+        record = replace(record, rejected=None)  # leaving a version makes coming back a new request
+        if record.rollout is not None and record.rollout.direct and record.stable is not None:
+            record = _end(record, "Superseded", "another spec was applied", version_of, now)
+    if record.rejected is not None:
+        return record  # stable stays, or a rollback is on its way
+    if update is None:
+        return record
+    rollout = record.rollout
+    if rollout is not None and rollout.revision != update:
+        reverted = update == record.stable
+        outcome = "Reverted" if reverted else "Superseded"
+        why = "the spec went back to stable" if reverted else f"revision {update} was applied"
+        record = _end(record, outcome, why, version_of, now)
+    if record.rollout is None and update != record.stable:
+        record = begin(record, update, now, direct=record.stable is None)
+    return record
+
+
+def begin(record: Record, revision: int, now: datetime, *, direct: bool) -> Record:
+    """A rollout starts; a revision that was about to leave stays."""
+    return replace(
+        record,
+        rollout=RolloutState(revision=revision, started_at=now, progress_at=now, direct=direct),
+        retiring=tuple(entry for entry in record.retiring if entry.revision != revision),
+        highest_revision=max(record.highest_revision, revision),
+    )
+
+
+def aim_weight(state: RolloutState, rollout: Rollout) -> int:
+    """Percent that the completed steps and the present one ask for."""
+    if state.rewinding:
+        return 0
+    if state.direct or state.step >= len(rollout.steps):
+        return 100
+    weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
+    return weights[-1] if weights else 0
+
+
+def replicas_for(weight: int, replicas: int) -> int:
+    """Pods that carry this share: at least one, never fewer than the share of what stable needs for everything."""
+    return max(1, -(-replicas * weight // 100))
+
+
+def advance(
+    record: Record,
+    rollout: Rollout,
+    trial: Trial,
+    spec_hash: str,
+    version_of: dict[int, str],
+    now: datetime,
+    *,
+    paused: bool,
+) -> Record:
+    """One pass of the rollout under way. From most to least severe: failure, deadline, edited steps, the step itself."""
+    state = record.rollout
+    if state is None:
+        return record
+    if record.stable is not None and (failure := _failure(state, rollout, trial, now)) is not None:
+        return reject(record, spec_hash, failure, version_of, now)
+    state = _clock(state, trial, now)
+    record = replace(record, rollout=state)
+    if paused:
+        return record
+    if not state.direct and state.step_hash != step_hash(rollout):
+        edited = bool(state.step_hash)
+        fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, rewinding=edited, progress_at=now)
+        return replace(record, rollout=fresh)
+    if state.rewinding:
+        done = trial.table_confirmed and record.weight_of(state.revision) == 0
+        return replace(record, rollout=replace(state, rewinding=False)) if done else record
+    return _step(record, state, rollout, trial, version_of, now)
+
+
+def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
+    """Time without a node does not count against the deadline."""
+    starved = trial.cause is not None and trial.cause.reason is Reason.WAITING_FOR_CAPACITY and trial.ready < trial.needed
+    if starved != state.starved:
+        return replace(state, starved=starved, progress_at=now)
+    return state
+
+
+def _failure(state: RolloutState, rollout: Rollout, trial: Trial, now: datetime) -> Cause | None:
+    cause = trial.cause
+    if cause is not None and cause.reason in _FINAL:
+        return cause
+    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and trial.verified_weight > 0:
+        return cause  # it has traffic and dies
+    if trial.ready >= trial.needed or state.starved:
+        return None
+    late_s = (now - state.progress_at).total_seconds() - rollout.progress_deadline_s
+    if late_s <= 0:
+        return None
+    if cause is not None and cause.reason is Reason.WAITING_FOR_CAPACITY:
+        return None
+    why = cause.message if cause is not None else f"{trial.ready} of {trial.needed} pods are ready"
+    message = f"not ready within {rollout.progress_deadline_s} s (spec.rollout.progressDeadlineSeconds): {why}"
+    return Cause(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=message)
+
+
+def _step(
+    record: Record, state: RolloutState, rollout: Rollout, trial: Trial, version_of: dict[int, str], now: datetime
+) -> Record:
+    if state.direct or state.step >= len(rollout.steps):
+        if trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
+            return _promote(record, state, version_of, now)
+        return record
+    step = rollout.steps[state.step]
+    if isinstance(step, SetWeight):
+        reached = (
+            record.weight_of(state.revision) == step.weight
+            and trial.table_confirmed
+            and (step.weight == 0 or trial.verified_weight == step.weight)
+            and trial.ready >= trial.needed
+        )
+        return _to_step(record, state, now) if reached else record
+    if state.paused_at is None:
+        # A pause before any weight still waits until the pods are there: it is for looking at them.
+        return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
+    if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
+        return _to_step(record, state, now)
+    return record
+
+
+def _to_step(record: Record, state: RolloutState, now: datetime) -> Record:
+    return replace(record, rollout=replace(state, step=state.step + 1, paused_at=None, progress_at=now))
+
+
+def promote_step(record: Record, now: datetime) -> Record:
+    """A person ends the open pause."""
+    assert record.rollout is not None  # the caller has checked it
+    return _to_step(record, record.rollout, now)
+
+
+def _promote(record: Record, state: RolloutState, version_of: dict[int, str], now: datetime) -> Record:
+    old = record.stable
+    rolled_back = record.rejected is not None
+    outcome = "RolledBack" if rolled_back else "Promoted"
+    why = record.rejected.message if record.rejected is not None else "every step passed, 100 % verified"
+    retiring = record.retiring if old is None else (*record.retiring, Retiring(revision=old, hold=not rolled_back))
+    others = [
+        Retiring(revision=entry.revision)
+        for entry in record.routed
+        if entry.revision not in (state.revision, old) and record.retires(entry.revision) is None
+    ]
+    return replace(
+        record,
+        stable=state.revision,
+        previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
+        rollout=None,
+        retiring=(*retiring, *others),
+        served={**record.served, state.revision: rfc3339(now)},
+    ).with_history(_entry(state, outcome, why, version_of, now))
+
+
+def reject(record: Record, spec_hash: str, cause: Cause, version_of: dict[int, str], now: datetime) -> Record:
+    """Give the revision up: its share goes to stable at once, and its spec is not tried again unasked."""
+    assert record.rollout is not None  # the caller has checked it
+    rejection = Rejection(
+        spec_hash=spec_hash,
+        revision=record.rollout.revision,
+        reason=cause.reason.text,
+        message=cause.message,
+        at=now,
+    )
+    return replace(_end(record, "Aborted", cause.message, version_of, now), rejected=rejection)
+
+
+def _end(record: Record, outcome: str, why: str, version_of: dict[int, str], now: datetime) -> Record:
+    """The rollout is over without a promotion; its revision begins to leave."""
+    state = record.rollout
+    assert state is not None  # every caller has checked it
+    ended = replace(record, rollout=None)
+    if state.revision != record.stable:
+        ended = replace(ended, retiring=(*record.retiring, Retiring(revision=state.revision)))
+    return ended.with_history(_entry(state, outcome, why, version_of, now))
+
+
+def _entry(state: RolloutState, outcome: str, why: str, version_of: dict[int, str], now: datetime) -> HistoryEntry:
+    return HistoryEntry(
+        revision=state.revision,
+        version=version_of.get(state.revision, ""),
+        outcome=outcome,
+        started_at=state.started_at,
+        ended_at=now,
+        reason=why[:512],
+    )
+
+
+def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, str, datetime | None]:
+    """Stage, sentence and, for a timed pause, its end. The sentence has no countdown: it would change with every pass."""
+    state = record.rollout
+    if state is None:
+        return ("Draining" if record.retiring else "Idle", "", None)
+    if paused:
+        return ("Paused", "spec.paused holds the rollout", None)
+    if state.direct:
+        return ("Promoting" if record.is_routed(state.revision) else "Provisioning", "", None)
+    weight = record.weight_of(state.revision)
+    if not record.is_routed(state.revision):
+        return ("Provisioning", f"revision {state.revision} is being brought up; stable keeps all traffic", None)
+    if state.rewinding:
+        return ("Stepping", "the steps were edited: back to 0 % first, then step 1", None)
+    if state.step >= len(rollout.steps):
+        return ("Promoting", f"every step passed; raising revision {state.revision} to 100 %", None)
+    step = rollout.steps[state.step]
+    if isinstance(step, Pause):
+        if state.paused_at is None:
+            return ("Stepping", f"waiting for the pods of revision {state.revision} before the pause", None)
+        if step.duration_s is None:
+            return ("Paused", f"at {weight} % until somebody promotes: slipway.dev/action=promote", None)
+        until = state.paused_at + timedelta(seconds=step.duration_s)
+        return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
+    return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
+
+
+def is_stalling(cause: Cause) -> bool:
+    return cause.reason.kind is Kind.STALL

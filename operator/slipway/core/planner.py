@@ -15,7 +15,7 @@ from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Spec
 from slipway.core import traffic
 from slipway.core.children import Owned, actions_towards, desired_children, owned, route_files, writes_routes
-from slipway.core.diagnosis import diagnose, is_ready, is_terminating, parse_report
+from slipway.core.diagnosis import container_is_running, diagnose, is_ready, is_terminating, parse_report
 from slipway.core.ownership import left_by_predecessor
 from slipway.core.plan import Action, Create, Plan
 from slipway.core.questions import model_pods, revision_of, router_pods
@@ -213,7 +213,8 @@ def _judge(
     routers = router_pods(snapshot.children)
     confirmed = confirmation is not None and confirmation.complete
     if not confirmed and not any(is_ready(pod) for pod in routers):
-        lame = diagnose(routers, (), claim_exists=None)
+        down = [pod for pod in routers if not container_is_running(pod, names.CONTAINER_ROUTER)]
+        lame = diagnose(down, (), claim_exists=None)
         if lame is not None:
             return replace(lame, message=f"router: {lame.message}"), False
     if confirmation is None:

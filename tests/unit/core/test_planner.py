@@ -383,3 +383,14 @@ def test_a_spec_that_slipped_past_the_schema_does_not_replace_what_serves(field:
     plan = it.plan()
     assert plan.actions == ()
     assert word(plan, "Stalled") == ("True", "InvalidSpec")
+
+
+def test_a_router_that_runs_and_waits_for_its_route_is_not_called_starting() -> None:
+    """Its readiness is the model's: before the route is confirmed no router is ready, and that is no trouble of theirs."""
+    it = world()
+    it.run_pass()
+    it.follow()
+    for pod in it.pods.values():
+        if pod["metadata"]["labels"][names.LABEL_COMPONENT] == names.COMPONENT_ROUTER:
+            pod["status"]["conditions"][0]["status"] = "False"
+    assert word(it.plan()) == ("False", "VerifyingTraffic")

@@ -25,6 +25,7 @@ from slipway.adapters.resources import (
     DEPLOYMENTS,
     MODEL_DEPLOYMENTS,
     PODS,
+    REPLICA_SETS,
     SERVICES,
     Resource,
 )
@@ -181,6 +182,7 @@ class Stores:
     services: Store
     config_maps: Store
     controller_revisions: Store
+    replica_sets: Store  # metadata only: the link between a pod and its Deployment
     pods: Store
 
     @classmethod
@@ -195,6 +197,7 @@ class Stores:
             SERVICES: self.services,
             CONFIG_MAPS: self.config_maps,
             CONTROLLER_REVISIONS: self.controller_revisions,
+            REPLICA_SETS: self.replica_sets,
             PODS: self.pods,
         }[resource]
 
@@ -223,8 +226,10 @@ def _deployment_of(obj: JsonObject) -> str:
 
 
 def _trim(obj: JsonObject) -> JsonObject:
-    """managedFields is often half of an object; only who wrote, and how, is ever asked."""
+    """managedFields is often half of an object; only who wrote, and how, is ever asked. A ReplicaSet is asked whose it is."""
     metadata: dict[str, Json] = dict(obj["metadata"])
     if "managedFields" in metadata:
         metadata["managedFields"] = managed_fields.trimmed(metadata["managedFields"] or ())
+    if obj.get("kind") == REPLICA_SETS.kind:
+        return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
     return {**obj, "metadata": metadata}

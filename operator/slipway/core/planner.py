@@ -104,7 +104,7 @@ def _update_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Rec
 
 def _plan_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Record, revision: Revision) -> Plan:
     resource, platform, now = snapshot.resource, snapshot.platform, snapshot.now
-    pods = tuple(pod for pod in model_pods(snapshot.children) if revision_of(pod) == revision.number)
+    pods = tuple(pod for pod in model_pods(resource, snapshot.children) if revision_of(pod) == revision.number)
     ready = sum(1 for pod in pods if is_ready(pod))
     digest, drifted = _digests(present, resource, revision, pods)
 
@@ -127,7 +127,7 @@ def _plan_revision(snapshot: Snapshot, spec: Spec, present: Owned, record: Recor
         files = route_files(resource, after, (revision,), spec, platform)
     desired = desired_children(resource, spec, platform, revision, after, files, digest)
     actions: tuple[Action, ...] = actions_towards(desired, present)
-    routers = router_pods(snapshot.children)
+    routers = router_pods(snapshot.resource, snapshot.children)
     if writes_routes(actions, resource["metadata"]["name"]):
         actions += traffic.pokes(routers, None, now)
     elif confirmation is not None and confirmation.lagging:
@@ -210,7 +210,7 @@ def _judge(
         return refusal, False
     if ready == 0:
         return trouble or Cause(reason=Reason.STARTING, message="waiting for the first pod"), False
-    routers = router_pods(snapshot.children)
+    routers = router_pods(snapshot.resource, snapshot.children)
     confirmed = confirmation is not None and confirmation.complete
     if not confirmed and not any(is_ready(pod) for pod in routers):
         down = [pod for pod in routers if not container_is_running(pod, names.CONTAINER_ROUTER)]

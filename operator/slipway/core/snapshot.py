@@ -79,6 +79,7 @@ class Children:
     services: tuple[JsonObject, ...] = ()
     config_maps: tuple[JsonObject, ...] = ()
     controller_revisions: tuple[JsonObject, ...] = ()
+    replica_sets: tuple[JsonObject, ...] = ()  # metadata only
     pods: tuple[JsonObject, ...] = ()
 
 

@@ -28,6 +28,7 @@ from slipway.adapters.resources import (
     MODEL_DEPLOYMENTS,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
+    REPLICA_SETS,
     SERVICES,
 )
 from slipway.adapters.store import Store, Stores
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 KOPF_END_S = 8.0  # kopf gives what it takes for its own tasks 5 s
-OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, PODS)
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, PODS)
 
 # What turns the parts below into a reconciler; a test gives its own.
 Compose = Callable[["Parts"], Reconcile]

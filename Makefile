@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml operator/pyproject.toml runtime/pyproject.tom
 	@echo "preparing the Python environment in $(VENV) (about a minute the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --group dev --editable operator --editable 'runtime[client]'
+	@$(BIN)/pip install --quiet --group dev --editable 'operator[cli]' --editable 'runtime[client]'
 	@touch $@
 
 venv: $(VENV)/.installed ## the Python environment of the developer tools

@@ -66,7 +66,7 @@ def check(run: Run) -> bool:
     verdicts = [
         run.tool("ruff", "check", "--quiet", *SOURCES),
         run.tool("ruff", "format", "--check", "--quiet", *SOURCES),
-        run.tool("mypy", "-p", "slipway", "-p", "slipway_runtime"),
+        run.tool("mypy", "-p", "slipway", "-p", "slipway_runtime", "-p", "kubectl_slipway"),
         run.tool("mypy", "tests"),
         run.tool("tests.support.generate", "--check"),
     ]

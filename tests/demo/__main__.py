@@ -58,17 +58,17 @@ def _run(show: Show) -> None:
         "Slipway serves one model on a Kubernetes of its own, inside a network namespace of this machine.\n"
         "[dim]The first run builds Kubernetes and the images from source: about 20 minutes. Later runs take a minute.[/]"
     )
-    with show.chapter("a local Kubernetes, and the images"):
+    with show.chapter("Kubernetes and images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)
     journey = Journey.begin(NAMESPACE)
     with (
-        show.chapter("a model, trained and packaged in the cluster"),
+        show.chapter("train and package a model"),
         show.progress.step("Train 1000-500-100-1") as step,
     ):
         lines = journey.train("1.0.0")
         losses = [line for line in lines if "val_loss" in line]
         step.note(f"{len(losses)} epochs, validation loss {losses[0]['val_loss']:.4f} → {losses[-1]['val_loss']:.4f}")
-    with show.chapter("the operator, from its chart"), show.progress.step("helm upgrade --install slipway"):
+    with show.chapter("install the operator's chart"), show.progress.step("helm upgrade --install slipway"):
         install_operator(journey.local, journey.kube)
     with show.chapter("one manifest becomes a served model"):
         journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
@@ -79,10 +79,11 @@ def _run(show: Show) -> None:
         journey.kube.apply_text(text, namespace=NAMESPACE)
 
         def tell(reason: str, message: str) -> None:
-            show.console.print(f"  [dim]{time.monotonic() - started:5.1f} s[/]  [bold]{reason:18}[/] {message}")
+            line = f"  [dim]{time.monotonic() - started:5.1f} s[/]  [bold]{reason:18}[/] {message}"
+            show.console.print(line, soft_wrap=True)
 
         found = journey.wait_ready(NAME, tell)
-    with show.chapter("predictions over HTTP and gRPC, through the client Service"):
+    with show.chapter("predict over HTTP and gRPC"):
         answers = [journey.predict(NAME, protocol) for protocol in ("http", "grpc")]
     _summary(show, journey, found, answers)
     if not all(answer.ok for answer in answers):
@@ -90,9 +91,9 @@ def _run(show: Show) -> None:
 
 
 def _summary(show: Show, journey: Journey, found: dict[str, object], answers: list[Answer]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("protocol", "answer", "difference from torch", "x-slipway-revision", "Triton's model_version"):
-        table.add_column(column)
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+    for column in ("protocol", "answer", "off torch by", "x-slipway-revision", "model_version"):
+        table.add_column(column, no_wrap=True)
     for answer in answers:
         table.add_row(
             answer.protocol, f"{answer.value:+.6f}", f"{answer.difference:.1e}", answer.revision, answer.model_version
@@ -100,7 +101,7 @@ def _summary(show: Show, journey: Journey, found: dict[str, object], answers: li
     times = Table(box=None, pad_edge=False, show_header=False)
     longest = max(seconds for _, seconds in show.times)
     for title, seconds in show.times:
-        times.add_row(title, f"{seconds:6.1f} s", "[cyan]" + "█" * max(1, round(30 * seconds / longest)) + "[/]")
+        times.add_row(title, f"{seconds:6.1f} s", "[cyan]" + "█" * max(1, round(20 * seconds / longest)) + "[/]")
     show.console.print()
     show.console.print(Panel(table, title="answers", title_align="left", border_style="green"))
     show.console.print(Panel(times, title="where the time went", title_align="left", border_style="dim"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -75,6 +76,8 @@ class Journey:
         container["command"] += ["--version-seed", str(seed), "--epochs", str(epochs)]
         resource = f"job/{job['metadata']['name']}"
         self.kube.delete(resource, self.namespace)
+        # A published artefact never changes, and the packager refuses to overwrite one. This one is the journey's own.
+        shutil.rmtree(self.volume / name / version, ignore_errors=True)
         self.kube.apply(job, namespace=self.namespace)
         done = self.kube.wait(resource, "end", _has_ended, namespace=self.namespace, timeout_s=300)
         log = self.kube.kubectl("logs", resource, f"--namespace={self.namespace}")

@@ -146,7 +146,7 @@ def test_a_gpu_that_no_node_has_is_waited_for_in_the_scheduler_s_words(kube: Kub
     [
         ({"model": {"storageUri": "pvc://models/../secrets"}}, "storageUri"),
         ({"replicas": 0}, "replicas"),
-        ({"replica": 2}, "unknown field"),
+        ({"replica": 2}, "field not declared in schema"),
     ],
 )
 def test_what_the_schema_can_say_is_said_at_admission(kube: Kube, change: dict[str, Any], words: str) -> None:

@@ -94,6 +94,13 @@ def router_pod(name: str = "fraud-router-a", *, ready: bool = True, poked: str |
     return pod
 
 
+def replica_set(deployment: str) -> dict[str, Any]:
+    """The ReplicaSet between Deployment `deployment` and its pods `deployment-*`."""
+    owner = {"kind": "Deployment", "name": deployment, "uid": f"uid-Deployment-{deployment}", "controller": True}
+    metadata = {"name": deployment, "namespace": "risk", "uid": f"rs-{deployment}", "ownerReferences": [owner]}
+    return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata}
+
+
 def _pod(
     name: str, component: str, *, ready: bool, deleting: bool, conditions: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def _pod(
         "uid": f"uid-{name}",
         "resourceVersion": "20",
         "labels": names.base_labels("fraud", component),
-        "ownerReferences": [{"kind": "ReplicaSet", "name": "rs", "uid": "uid-rs", "controller": True}],
+        "ownerReferences": [{"kind": "ReplicaSet", "name": name[:-2], "uid": f"rs-{name[:-2]}", "controller": True}],
     }
     if deleting:
         metadata["deletionTimestamp"] = "2026-11-22T12:00:00Z"

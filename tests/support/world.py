@@ -16,7 +16,7 @@ from slipway.api import names
 from slipway.core.plan import Action, Apply, Create, Plan, Poke
 from slipway.core.planner import plan_pass
 from slipway.core.snapshot import Children, Profiles, RouterAnswer, RouterView, Snapshot
-from tests.support.builders import NOW, PROFILES, model_pod, platform, router_pod
+from tests.support.builders import NOW, PROFILES, model_pod, platform, replica_set, router_pod
 
 
 @dataclass
@@ -52,6 +52,7 @@ class World:
                 services=of("Service"),
                 config_maps=of("ConfigMap"),
                 controller_revisions=of("ControllerRevision"),
+                replica_sets=tuple(replica_set(name) for kind, name in sorted(self.objects) if kind == "Deployment"),
                 pods=tuple(copy.deepcopy(pod) for _, pod in sorted(self.pods.items())),
             ),
             routers=tuple(self._router_view(name) for name in sorted(self.tables)),

@@ -38,6 +38,7 @@ class Resource:
 MODEL_DEPLOYMENTS = Resource(names.API_VERSION, names.KIND, names.PLURAL)
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 CONTROLLER_REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
+REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")
 SERVICES = Resource("v1", "Service", "services")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 PODS = Resource("v1", "Pod", "pods")
@@ -49,6 +50,7 @@ ALL = (
     MODEL_DEPLOYMENTS,
     DEPLOYMENTS,
     CONTROLLER_REVISIONS,
+    REPLICA_SETS,
     SERVICES,
     CONFIG_MAPS,
     PODS,

@@ -27,6 +27,7 @@ from slipway.adapters.resources import (
     MODEL_DEPLOYMENTS,
     POD_DISRUPTION_BUDGETS,
     PODS,
+    REPLICA_SETS,
     SERVICES,
     Resource,
 )
@@ -201,6 +202,7 @@ class Stores:
     config_maps: Store
     controller_revisions: Store
     disruption_budgets: Store
+    replica_sets: Store  # metadata only: the link between a pod and its Deployment
     pods: Store
 
     @classmethod
@@ -216,6 +218,7 @@ class Stores:
             CONFIG_MAPS: self.config_maps,
             CONTROLLER_REVISIONS: self.controller_revisions,
             POD_DISRUPTION_BUDGETS: self.disruption_budgets,
+            REPLICA_SETS: self.replica_sets,
             PODS: self.pods,
         }[resource]
 
@@ -248,8 +251,10 @@ def _deployment_of(obj: JsonObject) -> str:
 
 
 def _trim(obj: JsonObject) -> JsonObject:
-    """managedFields is often half of an object; only who wrote, and how, is ever asked."""
+    """managedFields is often half of an object; only who wrote, and how, is ever asked. A ReplicaSet is asked whose it is."""
     metadata: dict[str, Json] = dict(obj["metadata"])
     if "managedFields" in metadata:
         metadata["managedFields"] = managed_fields.trimmed(metadata["managedFields"] or ())
+    if obj.get("kind") == REPLICA_SETS.kind:
+        return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
     return {**obj, "metadata": metadata}

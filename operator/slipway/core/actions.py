@@ -39,7 +39,7 @@ def read_wish(resource: JsonObject) -> Wish | None:
     return Wish(
         action=action,
         revision=annotations.get(names.ANNOTATION_ACTION_REVISION, ""),
-        id=annotations.get(names.ANNOTATION_ACTION_ID, ""),
+        id=annotations.get(names.ANNOTATION_ACTION_ID, "")[: names.ACTION_TEXT_LIMIT],
     )
 
 
@@ -71,7 +71,7 @@ def execute(
     subject = record.rollout.revision if record.rollout is not None else update
     answer = LastAction(
         id=wish.id,
-        action=wish.action[:63],
+        action=wish.action[: names.ACTION_TEXT_LIMIT],
         revision=subject,
         result="Rejected" if refusal else "Accepted",
         message=refusal,

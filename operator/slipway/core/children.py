@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slipway.api import names
 from slipway.api.types import JsonObject, Platform, Spec
-from slipway.build.disruption import build_model_budget, build_router_budget
+from slipway.build.disruption import build_revision_disruption_budget, build_router_disruption_budget
 from slipway.build.envoy_routes import RoutedRevision, RouteFiles, RouteTable, build_route_files
 from slipway.build.router import build_router_config_map, build_router_deployment
 from slipway.build.service import build_client_service
@@ -102,12 +102,12 @@ def desired_children(
         deployment_spec = {**frozen.deployment["spec"], "replicas": item.replicas}
         manifests.append({**frozen.deployment, "spec": deployment_spec})
         if item.replicas >= _FROM_REPLICAS:
-            manifests.append(build_model_budget(namespace=namespace, deployment=name, revision=number))
+            manifests.append(build_revision_disruption_budget(namespace=namespace, deployment=name, revision=number))
     manifests.append(
         build_router_deployment(namespace=namespace, deployment=name, replicas=spec.router_replicas, platform=platform)
     )
     if spec.router_replicas >= _FROM_REPLICAS:
-        manifests.append(build_router_budget(namespace=namespace, deployment=name))
+        manifests.append(build_router_disruption_budget(namespace=namespace, deployment=name))
     manifests.append(build_client_service(namespace=namespace, deployment=name))
     return tuple(sealed(_owned_by(manifest, resource)) for manifest in manifests)
 

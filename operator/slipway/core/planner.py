@@ -99,7 +99,7 @@ class _Pass:
                 if not revisions:
                     raise
                 obstacle = _spec_cause(error)  # what serves is still looked after
-        every = model_pods(snapshot.children)
+        every = model_pods(snapshot.resource, snapshot.children)
         numbers = {number for pod in every if (number := revision_of(pod)) is not None}
         pods = {number: tuple(pod for pod in every if revision_of(pod) == number) for number in numbers}
         found = {
@@ -140,7 +140,7 @@ class _Pass:
             resource, spec, self.snapshot.platform, after, files, running, self.new
         )
         actions = kids.actions_towards(desired, self.present)
-        routers = router_pods(self.snapshot.children)
+        routers = router_pods(self.snapshot.resource, self.snapshot.children)
         if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
             actions += traffic.pokes(routers, None, now)
         elif strict is not None and strict.lagging:
@@ -268,7 +268,7 @@ class _Pass:
         actions: tuple[Action, ...],
     ) -> Plan:
         resource, now = self.snapshot.resource, self.snapshot.now
-        routers = router_pods(self.snapshot.children)
+        routers = router_pods(self.snapshot.resource, self.snapshot.children)
         evidence = Evidence(
             resource=resource,
             spec=self.spec,

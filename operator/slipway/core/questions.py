@@ -26,30 +26,44 @@ def claim_to_look_up(resource: JsonObject, children: Children) -> str | None:
     frozen = (read_revision(item) for item in ours(children.controller_revisions, resource).values())
     if not any(revision is not None and revision.spec_hash == wanted for revision in frozen):
         return claim
-    return claim if any(_is_unscheduled(pod) for pod in model_pods(children)) else None
+    return claim if any(_is_unscheduled(pod) for pod in model_pods(resource, children)) else None
 
 
-def model_pods(children: Children) -> tuple[JsonObject, ...]:
-    """Triton pods, by label; a ReplicaSet controls them."""
-    return tuple(pod for pod in children.pods if _component(pod) == names.COMPONENT_MODEL and _has_controller(pod))
+def model_pods(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
+    """Our Triton pods."""
+    return _pods(resource, children, names.COMPONENT_MODEL)
 
 
-def router_pods(children: Children) -> tuple[JsonObject, ...]:
-    return tuple(pod for pod in children.pods if _component(pod) == names.COMPONENT_ROUTER and _has_controller(pod))
+def router_pods(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
+    """Our router pods."""
+    return _pods(resource, children, names.COMPONENT_ROUTER)
 
 
-def routers_to_ask(children: Children) -> tuple[JsonObject, ...]:
+def _pods(resource: JsonObject, children: Children, component: str) -> tuple[JsonObject, ...]:
+    """Pods that our Deployments made: pod → ReplicaSet → Deployment → this resource's uid.
+
+    Labels alone would let in a stranger's look-alike, and the dying pods of a ModelDeployment of the same name that was
+    deleted a moment ago: their digest is not ours, and their readiness says nothing about what serves now.
+    """
+    mine = {item["metadata"]["uid"] for item in ours(children.deployments, resource).values()}
+    sets = {item["metadata"]["uid"] for item in children.replica_sets if _controller_uid(item) in mine}
+    return tuple(pod for pod in children.pods if _component(pod) == component and _controller_uid(pod) in sets)
+
+
+def routers_to_ask(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
     """Every router pod with a running container, ready or not, terminating or not: each can still carry traffic."""
     return tuple(
-        pod for pod in router_pods(children) if container_is_running(pod, names.CONTAINER_ROUTER) and pod_ip(pod)
+        pod
+        for pod in router_pods(resource, children)
+        if container_is_running(pod, names.CONTAINER_ROUTER) and pod_ip(pod)
     )
 
 
-def models_to_ask(children: Children) -> tuple[JsonObject, ...]:
+def models_to_ask(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
     """Pods whose Triton runs without being ready: only it knows whether it is loading or has given up."""
     return tuple(
         pod
-        for pod in model_pods(children)
+        for pod in model_pods(resource, children)
         if container_is_running(pod, names.CONTAINER_TRITON) and not is_ready(pod) and pod_ip(pod)
     )
 
@@ -59,7 +73,7 @@ def signature_to_read(resource: JsonObject, children: Children) -> tuple[JsonObj
     serving = _serving(resource, children)
     if serving is None or ((resource.get("status") or {}).get("signature") or {}).get("revision") == serving:
         return None
-    for pod in model_pods(children):
+    for pod in model_pods(resource, children):
         if revision_of(pod) == serving and is_ready(pod) and pod_ip(pod):
             return pod, serving
     return None
@@ -89,10 +103,9 @@ def _component(pod: JsonObject) -> str:
     return str((pod["metadata"].get("labels") or {}).get(names.LABEL_COMPONENT, ""))
 
 
-def _has_controller(pod: JsonObject) -> bool:
-    """A pod without a ReplicaSet above it carries our labels by its own claim only."""
-    controller = controller_of(pod)
-    return controller is not None and controller.get("kind") == "ReplicaSet"
+def _controller_uid(child: JsonObject) -> str:
+    controller = controller_of(child)
+    return str(controller.get("uid", "")) if controller is not None else ""
 
 
 def _is_unscheduled(pod: JsonObject) -> bool:

@@ -80,6 +80,7 @@ class Children:
     config_maps: tuple[JsonObject, ...] = ()
     controller_revisions: tuple[JsonObject, ...] = ()
     disruption_budgets: tuple[JsonObject, ...] = ()
+    replica_sets: tuple[JsonObject, ...] = ()  # metadata only
     pods: tuple[JsonObject, ...] = ()
 
 

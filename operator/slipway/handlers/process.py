@@ -29,6 +29,7 @@ from slipway.adapters.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
+    REPLICA_SETS,
     SERVICES,
 )
 from slipway.adapters.store import Store, Stores
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 KOPF_END_S = 8.0  # kopf gives what it takes for its own tasks 5 s
-OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS, PODS)
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
 
 # What turns the parts below into a reconciler; a test gives its own.
 Compose = Callable[["Parts"], Reconcile]

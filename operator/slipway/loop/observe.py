@@ -57,8 +57,8 @@ class Observer:
         claim = questions.claim_to_look_up(resource, children)
         model_name = (resource.get("spec") or {}).get("modelName") or name
         routers, models, signature, claim_exists = await asyncio.gather(
-            asyncio.gather(*(self._ask_router(pod) for pod in questions.routers_to_ask(children))),
-            asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(children))),
+            asyncio.gather(*(self._ask_router(pod) for pod in questions.routers_to_ask(resource, children))),
+            asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(resource, children))),
             self._read_signature(questions.signature_to_read(resource, children), model_name),
             self._look_up(namespace, claim),
         )
@@ -81,6 +81,8 @@ class Observer:
             services=stores.services.for_deployment(namespace, name),
             config_maps=stores.config_maps.for_deployment(namespace, name),
             controller_revisions=stores.controller_revisions.for_deployment(namespace, name),
+            disruption_budgets=stores.disruption_budgets.for_deployment(namespace, name),
+            replica_sets=stores.replica_sets.for_deployment(namespace, name),
             pods=stores.pods.for_deployment(namespace, name),
         )
 

@@ -18,6 +18,7 @@ OPERATOR: dict[tuple[str, str, str], set[str]] = {
     ("slipway.dev", "modeldeployments/finalizers", ""): {"update"},
     ("apps", "deployments", ""): OWN,
     ("apps", "controllerrevisions", ""): OWN,
+    ("apps", "replicasets", ""): READ,
     ("", "services", ""): OWN,
     ("", "configmaps", ""): OWN,
     ("policy", "poddisruptionbudgets", ""): OWN,

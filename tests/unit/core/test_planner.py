@@ -383,3 +383,26 @@ def test_a_spec_that_slipped_past_the_schema_does_not_replace_what_serves(field:
     plan = it.plan()
     assert plan.actions == ()
     assert word(plan, "Stalled") == ("True", "InvalidSpec")
+
+
+def test_a_router_that_runs_and_waits_for_its_route_is_not_called_starting() -> None:
+    """Its readiness is the model's: before the route is confirmed no router is ready, and that is no trouble of theirs."""
+    it = world()
+    it.run_pass()
+    it.follow()
+    for pod in it.pods.values():
+        if pod["metadata"]["labels"][names.LABEL_COMPONENT] == names.COMPONENT_ROUTER:
+            pod["status"]["conditions"][0]["status"] = "False"
+    assert word(it.plan()) == ("False", "VerifyingTraffic")
+
+
+def test_dying_pods_of_a_predecessor_are_not_ours_whatever_their_labels_say() -> None:
+    """Deleted and applied again at once: the old pod reports the old artefact's digest, which must not be frozen anew."""
+    it = world()
+    it.run_pass()
+    ghost = model_pod("old-fraud-r1-x", digest="sha256:" + "c" * 64, deleting=True)
+    it.pods["old-fraud-r1-x"] = ghost
+    it.run_pass()
+    assert names.FROZEN_DIGEST_KEY not in it.objects["ConfigMap", "fraud-r1"]["data"]
+    del it.pods["old-fraud-r1-x"]
+    assert word(it.settle()) == ("True", "Serving")

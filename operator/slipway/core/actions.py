@@ -105,7 +105,10 @@ def _carry_out(
             return machine.promote_step(record, now), ""
         case "abort":
             if state is None or record.stable is None:
-                return record, "no rollout is under way" if state is None else "there is no stable revision to go back to"
+                return (
+                    record,
+                    "no rollout is under way" if state is None else "there is no stable revision to go back to",
+                )
             cause = Cause(reason=Reason.ABORTED, message=f"revision {state.revision} was aborted by hand")
             return machine.reject(record, spec_hash, cause, version_of, now), ""
         case "retry":

@@ -124,7 +124,9 @@ def actions_towards(desired: Iterable[JsonObject], present: Owned) -> tuple[Acti
         live = present.get(manifest["kind"], manifest["metadata"]["name"])
         if live is None:
             actions.append(Create(manifest=manifest))
-        elif live["metadata"].get("deletionTimestamp") is None and _may_change(manifest) and needs_write(manifest, live):
+        elif (
+            live["metadata"].get("deletionTimestamp") is None and _may_change(manifest) and needs_write(manifest, live)
+        ):
             actions.append(
                 Apply(
                     manifest=manifest,
@@ -164,7 +166,9 @@ def surplus_budgets(desired: Iterable[JsonObject], present: Owned) -> tuple[Dele
     return tuple(deletion(item) for name, item in present.by_kind["PodDisruptionBudget"].items() if name not in wanted)
 
 
-def collected(resource: JsonObject, record: Record, present: Owned, limit: int, keep: Iterable[int]) -> tuple[Delete, ...]:
+def collected(
+    resource: JsonObject, record: Record, present: Owned, limit: int, keep: Iterable[int]
+) -> tuple[Delete, ...]:
     """ControllerRevisions and their ConfigMaps beyond revisionHistoryLimit, the longest unserved first. Never one that is
     live, the update, or the highest number: a number must not be given twice."""
     revisions = present.by_kind["ControllerRevision"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slipway.api import names
-from slipway.api.status import Cause, Kind, Reason
+from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Pause, Spec
 from slipway.core import rollout as machine
 from slipway.core.children import Owned
@@ -56,8 +56,6 @@ def _given_up(evidence: Evidence) -> Cause:
     """The spec still names what was given up; stable serves, and nothing moves until somebody says so."""
     rejected = evidence.record.rejected
     assert rejected is not None  # judge() has looked
-    from slipway.api.status import reason_named
-
     version = evidence.revisions[rejected.revision].version if rejected.revision in evidence.revisions else "?"
     message = (
         f"revision {rejected.revision} (version {version}): {rejected.message}. Revision {evidence.record.stable} serves; "
@@ -103,13 +101,19 @@ def _serving(evidence: Evidence, number: int) -> tuple[Cause, bool]:
         if lame is not None:
             return replace(lame, message=f"router: {lame.message}"), False
     if shown is None:
-        return Cause(reason=Reason.VERIFYING_TRAFFIC, message="the first pod is ready; the route is being written"), False
+        return Cause(
+            reason=Reason.VERIFYING_TRAFFIC, message="the first pod is ready; the route is being written"
+        ), False
     if shown.cause is not None:
         return shown.cause, False
     if evidence.record.stable != number:
-        return Cause(reason=Reason.VERIFYING_TRAFFIC, message=f"waiting for every router to send all to revision {number}"), False
+        return Cause(
+            reason=Reason.VERIFYING_TRAFFIC, message=f"waiting for every router to send all to revision {number}"
+        ), False
     if shown.heard and shown.members.get(number, 0) == 0:
-        return Cause(reason=Reason.VERIFYING_TRAFFIC, message=f"a router sees no healthy pod of revision {number}"), False
+        return Cause(
+            reason=Reason.VERIFYING_TRAFFIC, message=f"a router sees no healthy pod of revision {number}"
+        ), False
     if ready < evidence.spec.replicas:
         detail = f": {trouble.message}" if trouble is not None else ""
         message = f"{ready} of {evidence.spec.replicas} replicas are ready{detail}"

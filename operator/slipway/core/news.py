@@ -42,10 +42,12 @@ def news_of(before: Record, after: Record) -> tuple[Announcement, ...]:
         found.append(_normal(Reason.ROLLOUT_STARTED, f"revision {new.revision} begins"))
     elif new is not None and old is not None and new.step > old.step:
         weight = after.weight_of(new.revision)
-        found.append(_normal(Reason.STEP_COMPLETED, f"step {new.step} of revision {new.revision} is complete at {weight} %"))
-    for entry in before.retiring:
-        if after.retires(entry.revision) is None and entry.revision not in after.live:
-            found.append(_normal(Reason.REVISION_REMOVED, f"revision {entry.revision} has drained and is removed"))
+        found.append(
+            _normal(Reason.STEP_COMPLETED, f"step {new.step} of revision {new.revision} is complete at {weight} %")
+        )
+    for leaving in before.retiring:
+        if leaving.revision not in after.live:
+            found.append(_normal(Reason.REVISION_REMOVED, f"revision {leaving.revision} has drained and is removed"))
     return tuple(found)
 
 

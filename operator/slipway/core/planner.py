@@ -22,13 +22,13 @@ from slipway.core.diagnosis import diagnose, is_ready, is_terminating, parse_rep
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
 from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
-from slipway.core.plan import Action, Create, Plan, RemoveAnnotations
+from slipway.core.plan import Action, Create, Delete, Plan, RemoveAnnotations
 from slipway.core.questions import model_pods, revision_of, router_pods
 from slipway.core.record import Record, RecordError, read_record
 from slipway.core.report import Findings, RevisionReport, RolloutReport, build_status
 from slipway.core.retire import adopt_orphans, forget, next_look_s, removable, retire
 from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
-from slipway.core.snapshot import Snapshot
+from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
 PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without an event for us
@@ -128,7 +128,7 @@ class _Pass:
         strict, shown = self._confirmations()
         after, may_remove = self._decide(strict)
         gone = removable(self.before, strict)
-        deletions: list[Action] = []
+        deletions: list[Delete] = []
         for number in gone:
             drained = kids.drained_children(resource, self.present, number)
             deletions.extend(drained)
@@ -136,9 +136,7 @@ class _Pass:
                 after = forget(after, (number,))
         files = kids.route_files(resource, after, self.revisions, spec.model_name, self.snapshot.platform)
         running = self._running(after, gone)
-        desired = kids.desired_children(
-            resource, spec, self.snapshot.platform, after, files, running, self.new
-        )
+        desired = kids.desired_children(resource, spec, self.snapshot.platform, after, files, running, self.new)
         actions = kids.actions_towards(desired, self.present)
         routers = router_pods(self.snapshot.resource, self.snapshot.children)
         if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
@@ -146,11 +144,9 @@ class _Pass:
         elif strict is not None and strict.lagging:
             actions += traffic.pokes(routers, strict.lagging, now)
         keep = [number for number in (self.update,) if number is not None]
-        surplus = kids.surplus_budgets(desired, self.present)
-        already = {(item.kind, item.name) for item in deletions if not isinstance(item, Create) and hasattr(item, "kind")}
         actions += (
             *deletions,
-            *(item for item in surplus if (item.kind, item.name) not in already),
+            *(item for item in kids.surplus_budgets(desired, self.present) if item not in deletions),
             *kids.collected(resource, after, self.present, spec.revision_history_limit, keep),
         )
         if may_remove:
@@ -165,7 +161,7 @@ class _Pass:
             self.snapshot.resource, self.before, self.revisions, self.spec.model_name, self.snapshot.platform
         )
 
-        def ask(views: list[traffic.RouterView], *, patient: bool) -> traffic.Confirmation:
+        def ask(views: list[RouterView], *, patient: bool) -> traffic.Confirmation:
             return traffic.confirm(
                 routes_version=files.routes_version,
                 clusters_version=files.clusters_version,

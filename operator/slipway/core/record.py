@@ -112,7 +112,10 @@ class Record:
     def live(self) -> tuple[int, ...]:
         """Every revision that has, or is about to have, pods or a place in the table."""
         numbers = {entry.revision for entry in self.routed} | {entry.revision for entry in self.retiring}
-        numbers |= {number for number in (self.stable, self.rollout and self.rollout.revision) if number is not None}
+        if self.stable is not None:
+            numbers.add(self.stable)
+        if self.rollout is not None:
+            numbers.add(self.rollout.revision)
         return tuple(sorted(numbers))
 
 
@@ -151,7 +154,9 @@ def read_record(config_map: JsonObject | None) -> Record | None:
     try:
         value = json.loads(text)
         if value["schemaVersion"] != SCHEMA_VERSION:
-            raise RecordError(f"{names.STATE_KEY} has schemaVersion {value['schemaVersion']}, expected {SCHEMA_VERSION}")
+            raise RecordError(
+                f"{names.STATE_KEY} has schemaVersion {value['schemaVersion']}, expected {SCHEMA_VERSION}"
+            )
         return Record(
             highest_revision=int(value["highestRevision"]),
             stable=_number(value["stable"]),

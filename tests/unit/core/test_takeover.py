@@ -352,3 +352,48 @@ def test_a_profile_that_moved_on_is_shown_as_outdated_and_restarts_nothing() -> 
     plan = it.run_pass()
     assert plan.actions == ()
     assert it.resource["status"]["revisions"][0]["outdated"] is True
+
+
+def held_back(it: World, router: str, until: Any, limit: int = 120) -> None:
+    """Passes in which one router never takes up a table written after `until` first holds."""
+    frozen = None
+    for _ in range(limit):
+        it.run_pass()
+        it.follow()
+        if frozen is None and until(it):
+            frozen = previous
+        if frozen is not None:
+            it.tables[router] = frozen
+        previous = copy.deepcopy(it.tables[router])
+
+
+def test_stable_does_not_change_while_one_router_still_splits() -> None:
+    it = at_open_pause()
+    it.annotate(action="promote")
+    held_back(it, "fraud-router-1", lambda it: it.weights() == {1: 0, 2: 100}, limit=30)
+    assert it.weights() == {1: 0, 2: 100}
+    assert it.state()["stable"] == 1
+    it.run(40)
+    assert it.state()["stable"] == 2
+
+
+def test_pods_stay_until_every_router_has_dropped_the_revision_from_its_table() -> None:
+    it = at_open_pause()
+    it.annotate(action="abort")
+    held_back(it, "fraud-router-1", lambda it: it.weights() == {1: 100}, limit=40)
+    assert it.weights() == {1: 100}
+    assert ("Deployment", "fraud-r2") in it.objects
+    it.run(10)
+    assert ("Deployment", "fraud-r2") not in it.objects
+
+
+def test_a_weight_waits_for_pods_that_every_router_sees_not_only_for_pods_that_are_ready() -> None:
+    """A confirmed route table proves nothing about endpoints."""
+    it = serving()
+    it.blind = {2}
+    it.edit(model=model("2"))
+    it.run(30)
+    assert it.weights() == {1: 100, 2: 0}
+    it.blind = set()
+    it.run(10)
+    assert it.weights() == {1: 90, 2: 10}

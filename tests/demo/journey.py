@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,10 @@ class Journey:
 
     def train(self, version: str, *, name: str = "fraud", seed: int = 1, epochs: int = 12) -> list[dict[str, Any]]:
         """A Job trains and packages `pvc://models/NAME/VERSION`; returns the lines that it logged."""
+        return self.finish_training(self.begin_training(version, name=name, seed=seed, epochs=epochs))
+
+    def begin_training(self, version: str, *, name: str = "fraud", seed: int = 1, epochs: int = 12) -> str:
+        """Start the Job and return its resource name, for `finish_training`; several may run at once."""
         job = yaml.safe_load((MANIFESTS / "train.yaml").read_text())
         job["metadata"]["name"] = f"train-{name}-{version}".replace(".", "-")
         container = job["spec"]["template"]["spec"]["containers"][0]
@@ -79,6 +83,10 @@ class Journey:
         # A published artefact never changes, and the packager refuses to overwrite one. This one is the journey's own.
         shutil.rmtree(self.volume / name / version, ignore_errors=True)
         self.kube.apply(job, namespace=self.namespace)
+        return resource
+
+    def finish_training(self, resource: str) -> list[dict[str, Any]]:
+        """Wait for the Job and return the lines that it logged."""
         done = self.kube.wait(resource, "end", _has_ended, namespace=self.namespace, timeout_s=300)
         log = self.kube.kubectl("logs", resource, f"--namespace={self.namespace}")
         if not (done.get("status") or {}).get("succeeded"):
@@ -135,7 +143,6 @@ def install_operator(local: LocalCluster, kube: Kube) -> None:
     kube.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE, "labels": RESTRICTED}}
     )
-    started = time.monotonic()
     # fmt: off
     run([
         str(helm()), "upgrade", "--install", "slipway", str(CHART),
@@ -143,8 +150,6 @@ def install_operator(local: LocalCluster, kube: Kube) -> None:
         f"--values={LOCAL_VALUES}", f"--set-string=podAnnotations.image={built}", "--wait", "--timeout=120s",
     ], timeout_s=180)
     # fmt: on
-    if time.monotonic() - started > 120:
-        raise RuntimeError("helm waited longer than it was told to")
 
 
 def condition(found: Object, type_: str) -> dict[str, Any]:
@@ -158,6 +163,17 @@ def condition(found: Object, type_: str) -> dict[str, Any]:
         "message": "the operator has not seen it yet",
         "observedGeneration": 0,
     }
+
+
+def rewrite_manifest(directory: Path, file: str) -> None:
+    """Make the manifest agree with a file that was changed: a consistent package of a broken model."""
+    path = directory / "slipway.json"
+    text = json.loads(path.read_text())
+    for entry in text["files"]:
+        if entry["path"] == file:
+            data = (directory / file).read_bytes()
+            entry.update(sha256=hashlib.sha256(data).hexdigest(), sizeBytes=len(data))
+    path.write_text(json.dumps(text))
 
 
 def _has_ended(job: Object) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 
 from tests.cluster.kube import Kube, Object
 from tests.cluster.storage import provide_volume
-from tests.demo.journey import Journey, condition
+from tests.demo.journey import Journey, condition, rewrite_manifest
 from tests.e2e.conftest import NAMESPACE, manifest
 
 
@@ -34,17 +32,6 @@ def copy_artefact(journey: Journey, target: str) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(journey.volume / "fraud" / "1.0.0", directory)
     return directory
-
-
-def rewrite_manifest(directory: Path, file: str) -> None:
-    """Make the manifest agree with a file that was changed: a consistent package of a broken model."""
-    path = directory / "slipway.json"
-    text = json.loads(path.read_text())
-    for entry in text["files"]:
-        if entry["path"] == file:
-            data = (directory / file).read_bytes()
-            entry.update(sha256=hashlib.sha256(data).hexdigest(), sizeBytes=len(data))
-    path.write_text(json.dumps(text))
 
 
 def test_a_claim_that_appears_later_is_found(journey: Journey, kube: Kube) -> None:

@@ -42,6 +42,12 @@ watch_restarts = Counter(
     ["resource", "cause"],
     registry=REGISTRY,
 )
+route_confirm_seconds = Histogram(
+    "slipway_route_confirm_seconds",
+    "From the decision about a route table to its confirmation by every router.",
+    registry=REGISTRY,
+    buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30),
+)
 queue_wait_seconds = Histogram(
     "slipway_queue_wait_seconds",
     "How long a key waited for a worker.",

@@ -19,7 +19,7 @@ from tests.cluster.paths import Layout
 from tests.cluster.progress import Progress
 from tests.demo import rollouts
 from tests.demo.journey import MANIFESTS, Answer, Journey, condition, install_operator
-from tests.demo.live import counts, screen
+from tests.demo.live import Screen
 from tests.demo.rollouts import BROKEN, VERSIONS, Sight, Watch
 from tests.load.background import Load, LoadError
 from tests.load.plot import WIDTH, Weights, plot
@@ -60,9 +60,10 @@ class Stage:
 
     def __init__(self, show: Show, journey: Journey, watch: Watch, load: Load) -> None:
         self.show, self.journey, self.watch, self.load = show, journey, watch, load
+        self.screen = Screen(show.console, load.so_far)
 
     def until(self, what: str, holds: Callable[[Sight], bool]) -> Sight:
-        with screen(self.show.console, self.load.so_far) as draw:
+        with self.screen.drawing() as draw:
             return self.watch.until(what, holds, draw)
 
     def apply(self, version: str) -> None:
@@ -107,7 +108,7 @@ def _run(show: Show) -> None:
             raise RuntimeError("an answer differs from torch by more than 1e-5")
     with (
         Watch(journey, NAME) as watch,
-        rollouts.begin_load(journey, NAME, (STABLE, NEXT, BROKEN, REVERTED)) as load,
+        rollouts.load_on(journey, NAME, (STABLE, NEXT, BROKEN, REVERTED)) as load,
     ):
         _roll(Stage(show, journey, watch, load))
         report = load.stop()
@@ -129,7 +130,9 @@ def _train(show: Show, journey: Journey) -> None:
             trained.append((version, seed, [line["val_loss"] for line in lines if "val_loss" in line]))
         step.note("done side by side")
     for version, seed, losses in trained:
-        show.say(f"{version}  seed {seed}  {len(losses)} epochs, validation loss {losses[0]:.4f} → {losses[-1]:.4f}")
+        show.say(
+            f"{version}  seed {seed}  {len(losses) - 1} epochs, validation loss {losses[0]:.4f} → {losses[-1]:.4f}"
+        )
     rollouts.break_copy(journey, NAME, source=NEXT, target=BROKEN)
     show.say(f"{BROKEN}  {NEXT} with a text in place of its model: well packaged, and no model")
 
@@ -157,18 +160,17 @@ def _roll(stage: Stage) -> None:
         show.say(f"$ kubectl scale mdep {NAME} -n {NAMESPACE} --replicas=2")
         journey.kube.kubectl("scale", "mdep", NAME, f"--namespace={NAMESPACE}", "--replicas=2")
         stage.until("serve with two replicas", lambda sight: sight.is_settled(STABLE))
-    with show.chapter(f"version {NEXT} takes over: 10 % → 5 s → 50 % → until somebody promotes → 100 %"):
+    with show.chapter(f"version {NEXT} takes over in steps"):
         show.quote(rollouts.manifest(NEXT))
         stage.apply(NEXT)
         stage.until("pause at 50 %", lambda sight: sight.is_open_pause(50))
         show.say(f"$ {rollouts.promote(journey, NAME)}")
         stage.until(f"promote {NEXT}", lambda sight: sight.is_settled(NEXT))
-    with show.chapter(f"version {BROKEN} cannot load: it never gets a request"):
+    with show.chapter(f"version {BROKEN} cannot load"):
         stage.apply(BROKEN)
         found = stage.until(f"give {BROKEN} up", lambda sight: sight.given_up(BROKEN) is not None)
-        ready = condition(found.model, "Ready")
-        show.say(f"{ready['reason']}: {ready['message']}")
-        show.say(f"requests that reached it: {stage.load.so_far().by_revision.get(BROKEN_REVISION, 0)}")
+        reached = stage.load.so_far().by_revision.get(BROKEN_REVISION, 0)
+        show.say(f"{condition(found.model, 'Ready')['reason']}; requests that it ever got: {reached}")
     with show.chapter(f"version {REVERTED} is reverted in mid-rollout"):
         stage.apply(REVERTED)
         stage.until(f"give {REVERTED} 10 %", lambda sight: sight.has_verified(REVERTED, 10))
@@ -198,8 +200,10 @@ def _summary(show: Show, journey: Journey, report: Report, weights: Sequence[tup
     show.console.print()
     show.console.print(Panel(times, title="where the time went", title_align="left", border_style="dim"))
     style = "green" if report.is_clean else "red"
-    show.console.print(f"\n[bold {style}]{counts(report)}[/] in {report.seconds:.0f} s of rollouts", soft_wrap=True)
-    show.console.print(report.text(), markup=False, soft_wrap=True)
+    show.console.print()
+    head, *rest = report.text().splitlines()
+    show.console.print(head, style=f"bold {style}", markup=False, soft_wrap=True)
+    show.console.print("\n".join(rest) + "\n", markup=False, soft_wrap=True)
     # Beside the blocks stand a name and a sum, together about 54 letters wide.
     width = min(WIDTH, max(20, show.console.width - 54)) if show.console.is_terminal else WIDTH
     show.console.print(plot(report, weights, width=width), markup=False, soft_wrap=True)

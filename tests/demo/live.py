@@ -19,20 +19,34 @@ from tests.demo.rollouts import Sight
 from tests.load.tally import Report
 
 
-@contextmanager
-def screen(console: Console, report: Callable[[], Report]) -> Iterator[Callable[[Sight], None]]:
-    """What draws a sight; `report` is the load so far. The last drawing stays on the screen."""
-    if not console.is_terminal:
-        yield _lines(console, report)
-        return
-    with Live(console=console, auto_refresh=False) as live:
+class Screen:
+    """One load from its start to its end. `report` is the load so far; the lines' clock runs from here."""
 
-        def draw(sight: Sight) -> None:
-            shown = view(sight.model, sight.pods)
-            live.update(Group(tree(shown, now=datetime.now(UTC)), Text(counts(report()), "cyan")), refresh=True)
+    def __init__(self, console: Console, report: Callable[[], Report]) -> None:
+        self._console, self._report = console, report
+        self._started, self._last = time.monotonic(), ""
 
-        yield draw
-    console.print()
+    @contextmanager
+    def drawing(self) -> Iterator[Callable[[Sight], None]]:
+        """What draws a sight. The last drawing stays on the terminal."""
+        if not self._console.is_terminal:
+            yield self._print
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+
+            def draw(sight: Sight) -> None:
+                shown = tree(view(sight.model, sight.pods), now=datetime.now(UTC))
+                live.update(Group(shown, Text(counts(self._report()), "cyan")), refresh=True)
+
+            yield draw
+
+    def _print(self, sight: Sight) -> None:
+        text = line(sight)
+        if text == self._last:
+            return
+        self._last, load = text, self._report()
+        head = f"  {time.monotonic() - self._started:5.1f} s  {load.sent:5,} sent {load.failed} failed"
+        self._console.print(f"{head}  {text}", markup=False, soft_wrap=True)
 
 
 def counts(report: Report) -> str:
@@ -50,18 +64,3 @@ def line(sight: Sight) -> str:
     ]
     ready = condition(sight.model, "Ready")
     return f"{' | '.join(revisions)}  {ready['reason']}: {ready['message']}"
-
-
-def _lines(console: Console, report: Callable[[], Report]) -> Callable[[Sight], None]:
-    started, last = time.monotonic(), [""]
-
-    def draw(sight: Sight) -> None:
-        text = line(sight)
-        if text == last[0]:
-            return
-        last[0] = text
-        load = report()
-        head = f"  {time.monotonic() - started:5.1f} s  {load.sent:5,} sent {load.failed} failed"
-        console.print(f"{head}  {text}", markup=False, soft_wrap=True)
-
-    return draw

@@ -22,7 +22,7 @@ from tests.load.tally import Report
 
 VERSIONS = {"1.0.0": 1, "2.0.0": 2, "4.0.0": 3}  # version → seed of its training
 BROKEN = "3.0.0"  # consistent as a package, but no model
-RATE = 40.0  # requests a second: seconds at 10 % are enough to count, and two cores still load a model beside it
+RATE = 30.0  # requests a second: seconds at 10 % are enough to count, and two cores still load a model beside it
 REDRAW_S = 0.2  # least time between two looks, as `kubectl slipway get -w` has it
 
 
@@ -157,8 +157,8 @@ def promote(journey: Journey, name: str) -> str:
     return " ".join(("kubectl", *arguments))
 
 
-def begin_load(journey: Journey, name: str, versions: Sequence[str]) -> Load:
-    """HTTP and gRPC from inside the cluster's network; each answer is compared with torch's for its revision.
+def load_on(journey: Journey, name: str, versions: Sequence[str]) -> Load:
+    """Not started yet: HTTP and gRPC from inside the cluster's network; each answer is compared with torch's for its revision.
 
     `versions` in the order in which they become revisions 1, 2, …
     """
@@ -167,9 +167,7 @@ def begin_load(journey: Journey, name: str, versions: Sequence[str]) -> Load:
         raise RuntimeError(f"there is no Service {journey.namespace}/{name}")
     address = service["spec"]["clusterIP"]
     artefacts = {str(place): journey.volume / name / version for place, version in enumerate(versions, start=1)}
-    return Load.in_cluster(
-        http=f"{address}:8000", grpc=f"{address}:8001", model=name, artefacts=artefacts, rate=RATE
-    ).start()
+    return Load.in_cluster(http=f"{address}:8000", grpc=f"{address}:8001", model=name, artefacts=artefacts, rate=RATE)
 
 
 def verdict(report: Report, *, never: str) -> str | None:

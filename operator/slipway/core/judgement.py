@@ -114,6 +114,9 @@ def _serving(evidence: Evidence, number: int) -> tuple[Cause, bool]:
         return Cause(
             reason=Reason.VERIFYING_TRAFFIC, message=f"a router sees no healthy pod of revision {number}"
         ), False
+    if not any(is_ready(pod) for pod in evidence.routers):
+        # It confirms before the kubelet calls it ready, and only then the client Service has an endpoint.
+        return Cause(reason=Reason.WAITING_FOR_ROUTER, message="no router pod is ready for clients yet"), False
     if ready < evidence.spec.replicas:
         detail = f": {trouble.message}" if trouble is not None else ""
         message = f"{ready} of {evidence.spec.replicas} replicas are ready{detail}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from slipway.api.types import JsonObject
 
@@ -73,8 +74,17 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A route table that all routers confirm."""
+
+    written_at: datetime
+    after_s: float  # from the decision to this pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     actions: tuple[Action, ...]
     status: JsonObject | None  # the whole status to show, None: leave it alone (a terminating resource)
     announcements: tuple[Announcement, ...] = ()
+    confirmed: Confirmed | None = None  # the table that every router has in force, with members for every share
     recheck_s: float | None = None  # None: only an event can change the answer

@@ -22,7 +22,7 @@ from slipway.core.diagnosis import diagnose, is_ready, is_terminating, parse_rep
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
 from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
-from slipway.core.plan import Action, Create, Delete, Plan, RemoveAnnotations
+from slipway.core.plan import Action, Confirmed, Create, Delete, Plan, RemoveAnnotations
 from slipway.core.questions import model_pods, revision_of, router_pods
 from slipway.core.record import Record, RecordError, read_record
 from slipway.core.report import Findings, RevisionReport, RolloutReport, build_status
@@ -302,8 +302,17 @@ class _Pass:
             actions=actions,
             status=status,
             announcements=(*news_of(self.before, after), *turned(resource, status)),
+            confirmed=self._confirmed(strict),
             recheck_s=self._recheck_s(after, cause, strict, shown, serves=serves, busy=bool(actions)),
         )
+
+    def _confirmed(self, strict: traffic.Confirmation | None) -> Confirmed | None:
+        written_at = self.before.changed_at
+        if strict is None or not strict.complete or written_at is None:
+            return None
+        if any(strict.weight_of(entry.revision) != entry.weight for entry in self.before.routed):
+            return None
+        return Confirmed(written_at=written_at, after_s=(self.snapshot.now - written_at).total_seconds())
 
     def _line(self, number: int, after: Record, shown: traffic.Confirmation | None) -> RevisionReport:
         revision = self.revisions.get(number)

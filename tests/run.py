@@ -80,7 +80,7 @@ def unit(run: Run) -> bool:
 
 def integration(run: Run) -> bool:
     """One part against one real thing: an API server with etcd, Envoy, Helm; on loopback."""
-    return run.tool("tests.cluster", "binaries") and run.pytest("tests/integration")
+    return run.tool("tests.cluster", "helm") and run.pytest("tests/integration")
 
 
 def runtime(run: Run) -> bool:

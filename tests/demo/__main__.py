@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from tests.cluster.binaries import helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import CLUSTER_IMAGES
@@ -60,6 +61,7 @@ def _run(show: Show) -> None:
     )
     with show.chapter("Kubernetes and images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)
+        helm(show.progress)
     journey = Journey.begin(NAMESPACE)
     with (
         show.chapter("train and package a model"),

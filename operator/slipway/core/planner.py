@@ -225,6 +225,9 @@ def _judge(
         return confirmation.cause, False
     if record.stable != revision.number:
         return Cause(reason=Reason.VERIFYING_TRAFFIC, message="every router confirms; recording it"), False
+    if not any(is_ready(pod) for pod in routers):
+        # It confirms before the kubelet calls it ready, and only then the client Service has an endpoint.
+        return Cause(reason=Reason.WAITING_FOR_ROUTER, message="no router pod is ready for clients yet"), False
     if ready < spec.replicas:
         detail = f": {trouble.message}" if trouble is not None else ""
         message = f"{ready} of {spec.replicas} replicas are ready{detail}"

@@ -406,3 +406,16 @@ def test_dying_pods_of_a_predecessor_are_not_ours_whatever_their_labels_say() ->
     assert names.FROZEN_DIGEST_KEY not in it.objects["ConfigMap", "fraud-r1"]["data"]
     del it.pods["old-fraud-r1-x"]
     assert word(it.settle()) == ("True", "Serving")
+
+
+def test_ready_waits_for_a_router_that_clients_can_reach() -> None:
+    """A router confirms before the kubelet calls it ready: Ready was True for a moment while the Service had no endpoint."""
+    it = world()
+    for _ in range(6):
+        it.run_pass()
+        it.follow()
+        for pod in it.pods.values():
+            if pod["metadata"]["labels"][names.LABEL_COMPONENT] == names.COMPONENT_ROUTER:
+                pod["status"]["conditions"][0]["status"] = "False"
+        assert word(it.plan())[0] != "True"
+    assert word(it.plan()) == ("False", "WaitingForRouter")

@@ -7,6 +7,7 @@ each table was confirmed. An edited list starts anew at 0 %, so one canary serve
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -60,11 +61,11 @@ def confirmations(journey: Journey) -> list[float]:
 def histogram(seconds: Sequence[float]) -> str:
     """A row for each bucket, a bar for its count."""
     edges = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, float("inf")]
-    counts = [sum(1 for value in seconds if low <= value < high) for low, high in zip(edges, edges[1:], strict=False)]
+    counts = [sum(1 for value in seconds if low <= value < high) for low, high in itertools.pairwise(edges)]
     most = max(counts, default=1) or 1
     rows = [
         f"  {low:5.2f} – {high:5.2f} s  {count:5d}  {'█' * round(50 * count / most)}"
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        for (low, high), count in zip(itertools.pairwise(edges), counts, strict=True)
         if count
     ]
     ordered = sorted(seconds)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from tests.cluster.binaries import helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import CLUSTER_IMAGES
@@ -93,6 +94,7 @@ def _run(show: Show) -> None:
     )
     with show.chapter("Kubernetes and images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)
+        helm(show.progress)
     journey = Journey.begin(NAMESPACE)
     journey.kube.delete(f"mdep/{NAME}", NAMESPACE, wait=False)  # of an earlier run
     with show.chapter("install the operator's chart"), show.progress.step("helm upgrade --install slipway"):

@@ -90,7 +90,7 @@ def _run(show: Show) -> None:
     layout = Layout.current()
     show.console.print(
         "Slipway serves one model, and its next versions, on a Kubernetes of its own, inside a network namespace of this "
-        "machine.\n[dim]The first run builds Kubernetes and the images from source: about 20 minutes. Later runs take two.[/]"
+        "machine.\n[dim]The first run builds Kubernetes and the images from source: about 20 minutes. Later runs take two minutes.[/]"
     )
     with show.chapter("Kubernetes and images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)
@@ -108,12 +108,12 @@ def _run(show: Show) -> None:
         show.console.print(_answers(answers))
         if not all(answer.ok for answer in answers):
             raise RuntimeError("an answer differs from torch by more than 1e-5")
-    with (
-        Watch(journey, NAME) as watch,
-        rollouts.load_on(journey, NAME, (STABLE, NEXT, BROKEN, REVERTED)) as load,
-    ):
-        _roll(Stage(show, journey, watch, load))
-        report = load.stop()
+    with Watch(journey, NAME) as watch:
+        # The weights are known before the first request, so that the plot can say what to expect of every one.
+        watch.until("be seen", lambda _: True, lambda _: None, timeout_s=30)
+        with rollouts.load_on(journey, NAME, (STABLE, NEXT, BROKEN, REVERTED)) as load:
+            _roll(Stage(show, journey, watch, load))
+            report = load.stop()
     _summary(show, journey, report, watch.weights)
     if problem := rollouts.verdict(report, never=BROKEN_REVISION):
         raise RuntimeError(problem)

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.kube import Object
-from tests.demo.journey import Journey, condition
+from tests.demo.journey import Journey, condition, rewrite_manifest
 from tests.e2e.conftest import NAMESPACE, manifest
-from tests.e2e.test_bad_input import rewrite_manifest
 from tests.load.background import Load
 from tests.load.tally import Report
 

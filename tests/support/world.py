@@ -152,9 +152,8 @@ class World:
                 assert number not in named, f"4: {action.name} is deleted while {router} routes to it"
             state = self.state()
             assert state["stable"] != number, f"7: {action.name} is stable and is deleted"
-        if isinstance(action, Apply) and action.manifest["metadata"]["name"] == names.router_name("fraud"):
-            if action.manifest["kind"] == "ConfigMap":
-                self._guard_table(json.loads(action.manifest["data"][names.STATE_KEY]))
+        if isinstance(action, Apply) and names.STATE_KEY in action.manifest.get("data", {}):
+            self._guard_table(json.loads(action.manifest["data"][names.STATE_KEY]))
         if isinstance(action, Apply) and action.manifest["kind"] == "Deployment":
             state = self.state()
             stable = f"fraud-r{state['stable']}"

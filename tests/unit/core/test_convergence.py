@@ -111,7 +111,7 @@ def disturb(it: World, kind: str, value: Any) -> None:
             it.run_pass()
 
 
-STEPS = (
+STEPS: tuple[list[dict[str, Any]], ...] = (
     [],
     [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}],
     [{"pause": {"durationSeconds": 1}}, {"setWeight": 100}],

@@ -7,7 +7,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-
 from slipway.api import names
 from slipway.core.plan import Apply, Create, Plan, Poke
 from slipway.core.planner import plan_pass

@@ -48,7 +48,7 @@ def events(it: World) -> list[str]:
 def test_weights_rise_step_by_step_and_stable_changes_at_the_end() -> None:
     it = serving()
     it.edit(model=model("2"))
-    seen = []
+    seen: list[dict[int, int]] = []
     for _ in range(60):
         it.run_pass()
         it.follow()
@@ -225,7 +225,7 @@ def test_another_spec_in_mid_rollout_takes_the_canary_s_share_away_before_it_get
     assert it.state()["rollout"]["revision"] == 3
     it.run(60)
     assert it.weights() == {1: 50, 3: 50}
-    assert [entry["outcome"] for entry in it.resource["status"]["history"]][0] == "Superseded"
+    assert it.resource["status"]["history"][0]["outcome"] == "Superseded"
 
 
 def test_edited_steps_go_back_to_zero_first_and_the_canary_s_pods_stay() -> None:
@@ -356,7 +356,8 @@ def test_a_profile_that_moved_on_is_shown_as_outdated_and_restarts_nothing() -> 
 
 def held_back(it: World, router: str, until: Any, limit: int = 120) -> None:
     """Passes in which one router never takes up a table written after `until` first holds."""
-    frozen = None
+    frozen: dict[str, str] | None = None
+    previous = copy.deepcopy(it.tables[router])
     for _ in range(limit):
         it.run_pass()
         it.follow()

@@ -245,8 +245,8 @@ class World:
             return
         if isinstance(action, RemoveAnnotations):
             annotations = self.resource["metadata"]["annotations"]
-            for key, value in action.expected.items():
-                assert annotations.pop(key) == value
+            for annotation, value in action.expected.items():
+                assert annotations.pop(annotation) == value
             return
         assert isinstance(action, Create | Apply), f"the world has no answer to {action}"
         manifest = copy.deepcopy(dict(action.manifest))

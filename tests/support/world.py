@@ -107,8 +107,8 @@ class World:
                 if int(pod.rpartition("-")[2]) >= count:
                     del self.pods[pod]
                     self.tables.pop(pod, None)
-        for name, pod in self.pods.items():  # what was broken or had no node may be mended
-            number = pod["metadata"]["labels"].get(names.LABEL_REVISION)
+        for name, item in list(self.pods.items()):  # what was broken or had no node may be mended
+            number = item["metadata"]["labels"].get(names.LABEL_REVISION)
             if number is not None and name not in self.ready_pods(int(number)) and "ghost" not in name:
                 self.pods[name] = self._model_pod(name, int(number))
         route = self.objects.get(("ConfigMap", names.router_name("fraud")))

@@ -144,10 +144,10 @@ def test_what_the_schema_can_say_is_said_at_admission(kube: Kube, change: dict[s
     assert words in str(refused.value)
 
 
-def test_another_model_is_refused_with_what_to_do_instead(journey: Journey, kube: Kube) -> None:
+def test_the_name_that_clients_call_is_fixed(kube: Kube) -> None:
     from tests.cluster.errors import ClusterError
 
-    kube.apply(manifest("fixed"), namespace=NAMESPACE)
-    with pytest.raises(ClusterError, match="delete"):
-        kube.apply(manifest("fixed", model={"version": "2.0.0"}), namespace=NAMESPACE)
+    kube.apply(manifest("fixed", modelName="one"), namespace=NAMESPACE)
+    with pytest.raises(ClusterError, match="modelName"):
+        kube.apply(manifest("fixed", modelName="other"), namespace=NAMESPACE)
     kube.delete("mdep/fixed", NAMESPACE)

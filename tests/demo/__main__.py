@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to an answer, and on to the next version, shown. The steps are in journey.py and rollouts.py."""
+"""`make demo`: from nothing to an answer, and on to the next version. The steps are in journey.py and rollouts.py."""
 
 from __future__ import annotations
 
@@ -89,8 +89,9 @@ def main() -> int:
 def _run(show: Show) -> None:
     layout = Layout.current()
     show.console.print(
-        "Slipway serves one model, and its next versions, on a Kubernetes of its own, inside a network namespace of this "
-        "machine.\n[dim]The first run builds Kubernetes and the images from source: about 20 minutes. Later runs take two minutes.[/]"
+        "Slipway serves one model, and its next versions, on a Kubernetes of its own, inside a network namespace of "
+        "this machine.\n[dim]The first run builds Kubernetes and the images from source: about 20 minutes. "
+        "Later runs take two minutes.[/]"
     )
     with show.chapter("Kubernetes and images"):
         Cluster(layout, show.progress).up(CLUSTER_IMAGES)

@@ -76,7 +76,7 @@ class Sight:
 
 
 class Watch:
-    """Follows one ModelDeployment and its pods as the plugin does, and keeps the weights that it saw set, with times."""
+    """Follows one ModelDeployment and its pods as the plugin does; keeps the weights that it saw set, with times."""
 
     def __init__(self, journey: Journey, name: str) -> None:
         self._name, self._namespace = name, journey.namespace
@@ -158,7 +158,7 @@ def promote(journey: Journey, name: str) -> str:
 
 
 def load_on(journey: Journey, name: str, versions: Sequence[str]) -> Load:
-    """Not started yet: HTTP and gRPC from inside the cluster's network; each answer is compared with torch's for its revision.
+    """Not started yet: HTTP and gRPC from inside the cluster; answers are compared with torch's for their revision.
 
     `versions` in the order in which they become revisions 1, 2, …
     """

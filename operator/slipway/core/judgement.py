@@ -104,7 +104,11 @@ def _serving(evidence: Evidence, number: int) -> tuple[Cause, bool]:
         return Cause(
             reason=Reason.VERIFYING_TRAFFIC, message="the first pod is ready; the route is being written"
         ), False
-    if shown.cause is not None:
+    # Each router that answers gives it everything: a table that is being tidied up behind it is no doubt about it.
+    has_all = shown.heard > 0 and shown.weight_of(number) == 100
+    if shown.cause is not None and not (
+        evidence.record.stable == number and has_all and shown.cause.reason is Reason.VERIFYING_TRAFFIC
+    ):
         return shown.cause, False
     if evidence.record.stable != number:
         return Cause(
@@ -114,6 +118,9 @@ def _serving(evidence: Evidence, number: int) -> tuple[Cause, bool]:
         return Cause(
             reason=Reason.VERIFYING_TRAFFIC, message=f"a router sees no healthy pod of revision {number}"
         ), False
+    if shown.heard and not has_all:
+        message = f"waiting for every router to give revision {number} all traffic again"
+        return Cause(reason=Reason.VERIFYING_TRAFFIC, message=message), False
     if not any(is_ready(pod) for pod in evidence.routers):
         # It confirms before the kubelet calls it ready, and only then the client Service has an endpoint.
         return Cause(reason=Reason.WAITING_FOR_ROUTER, message="no router pod is ready for clients yet"), False

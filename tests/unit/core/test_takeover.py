@@ -398,3 +398,24 @@ def test_a_weight_waits_for_pods_that_every_router_sees_not_only_for_pods_that_a
     it.blind = set()
     it.run(10)
     assert it.weights() == {1: 90, 2: 10}
+
+
+def test_ready_is_not_said_after_a_revert_before_every_router_gives_stable_everything_again() -> None:
+    it = at_open_pause()
+    it.edit(model=model("1"))
+    it.run_pass()  # the weights are written; the routers still split
+    assert it.weights() == {1: 100, 2: 0}
+    assert condition(it) == ("False", "VerifyingTraffic")
+
+
+def test_ready_stays_while_the_old_revision_is_taken_out_of_the_table() -> None:
+    it = serving(steps=[], scaleDownDelaySeconds=5)
+    it.edit(model=model("2"))
+    said = []
+    for _ in range(60):
+        it.run_pass()  # status is written before the routers take up what the pass wrote
+        said.append(condition(it)[0])
+        it.follow()
+    rolling = said[said.index("False") :]
+    assert "False" not in rolling[rolling.index("True") :]
+    assert it.weights() == {2: 100}

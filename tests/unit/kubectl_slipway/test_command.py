@@ -81,7 +81,13 @@ class Stage:
         return subprocess.Popen(
             [sys.executable, "-m", "kubectl_slipway", *arguments],
             env=self.environment, stdout=stdout, stderr=subprocess.PIPE, text=True,
+            # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C is what is tested here.
+            preexec_fn=_hear_interrupts,
         )  # fmt: skip
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

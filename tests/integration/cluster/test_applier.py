@@ -53,6 +53,10 @@ class Bench:
         return self.stores.of(resource).get(self.namespace, name)
 
 
+# Pods and ReplicaSets are watched; Kubernetes' own controllers make them.
+CHILDREN = [kind for kind in OWNED if kind.kind not in ("Pod", "ReplicaSet")]
+
+
 @pytest.fixture
 async def bench(cluster: Cluster, namespace: str) -> AsyncIterator[Bench]:
     async with contextlib.AsyncExitStack() as stack:
@@ -71,7 +75,7 @@ def deletion(live: dict[str, Any], *, on_version: bool = False) -> Delete:
     )
 
 
-@pytest.mark.parametrize("resource", [kind for kind in OWNED if kind.kind != "Pod"], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("resource", CHILDREN, ids=lambda kind: kind.kind)
 async def test_every_kind_of_child_is_created_and_deleted_and_the_cache_knows_it_at_once(
     bench: Bench, resource: Resource
 ) -> None:

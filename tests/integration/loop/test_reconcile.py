@@ -157,7 +157,7 @@ async def test_events_tell_each_transition_once(bench: Bench) -> None:
     await bench.passes(4)
     found = bench.api.request("GET", bench.path("events", group="/apis/events.k8s.io/v1")).expect(200)["items"]
     said = sorted(item["reason"] for item in found if item["regarding"]["name"] == "fraud")
-    assert said == ["ClaimNotFound", "RevisionCreated"]
+    assert said == ["ClaimNotFound", "RevisionCreated", "RolloutStarted"]
 
 
 async def test_a_terminating_namespace_is_no_error(bench: Bench) -> None:

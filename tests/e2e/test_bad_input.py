@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.kube import Kube, Object
-from tests.cluster.storage import provide_volume
+from tests.cluster.storage import provide_volume, volume_name
 from tests.demo.journey import Journey, condition, rewrite_manifest
 from tests.e2e.conftest import NAMESPACE, manifest
 
@@ -37,6 +37,7 @@ def copy_artefact(journey: Journey, target: str) -> Path:
 def test_a_claim_that_appears_later_is_found(journey: Journey, kube: Kube) -> None:
     kube.delete("mdep/early", NAMESPACE)
     kube.delete("pvc/later", NAMESPACE)
+    kube.kubectl("delete", "pv", volume_name(NAMESPACE, "later"), "--ignore-not-found")  # it remembers the old claim
     kube.apply(manifest("early", uri="pvc://later/fraud/1.0.0"), namespace=NAMESPACE)
     message = stalled(kube, "early", reason="ClaimNotFound")["message"]
     assert message.startswith("spec.model.storageUri")
@@ -90,11 +91,12 @@ def test_a_model_that_does_not_load_stalls_with_triton_s_own_reason(journey: Jou
     message = stalled(kube, "broken", reason="ModelLoadFailed")["message"]
     assert "Triton says" in message
     assert len(message) > 60
-    events = kube.list("events", NAMESPACE)
-    said = [
-        item for item in events if item["involvedObject"]["name"] == "broken" and item["reason"] == "ModelLoadFailed"
+    found = kube.get("mdep/broken", NAMESPACE)
+    assert found is not None
+    about = [
+        item for item in kube.list("events", NAMESPACE) if item["involvedObject"].get("uid") == found["metadata"]["uid"]
     ]
-    assert len(said) == 1
+    assert [item["reason"] for item in about].count("ModelLoadFailed") == 1
     kube.delete("mdep/broken", NAMESPACE)
 
 

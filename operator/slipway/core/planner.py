@@ -6,28 +6,28 @@ changes nothing, a revision is frozen only once it can start, what leaves is del
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slipway.api import names
 from slipway.api.parse import parse_spec
 from slipway.api.profile import parse_profile
-from slipway.api.status import Cause, Kind, Reason, reason_named
-from slipway.api.types import JsonObject, Spec
+from slipway.api.status import Cause, Kind, Reason
 from slipway.core import actions as wishes
 from slipway.core import children as kids
 from slipway.core import rollout as machine
 from slipway.core import traffic
-from slipway.core.children import Owned, Running
-from slipway.core.diagnosis import diagnose, is_ready, is_terminating, parse_report
+from slipway.core.children import Running
+from slipway.core.diagnosis import is_terminating
+from slipway.core.facts import Facts, spec_cause
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
 from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
 from slipway.core.plan import Action, Confirmed, Create, Delete, Plan, RemoveAnnotations
-from slipway.core.questions import model_pods, revision_of, router_pods
+from slipway.core.questions import revision_of, router_pods
 from slipway.core.record import Record, RecordError, read_record
 from slipway.core.report import Findings, RevisionReport, RolloutReport, build_status
 from slipway.core.retire import adopt_orphans, forget, next_look_s, removable, retire
-from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
+from slipway.core.revisions import Revision, profile_hash, spec_hash
 from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
@@ -57,71 +57,17 @@ def plan_pass(snapshot: Snapshot) -> Plan:
     try:
         spec = parse_spec(resource)
         record = read_record(present.get("ConfigMap", names.router_name(resource["metadata"]["name"])))
-        return _Pass.begin(snapshot, spec, present, record or Record()).plan()
+        return _Pass.gather(snapshot, spec, present, record or Record()).plan()
     except SpecError as error:
-        return _halted(snapshot, _spec_cause(error), PREREQUISITE_RECHECK_S)
+        return _halted(snapshot, spec_cause(error), PREREQUISITE_RECHECK_S)
     except RecordError as error:
         return _halted(snapshot, Cause(reason=Reason.RECORD_DAMAGED, message=str(error)), PREREQUISITE_RECHECK_S)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """What is derived from the snapshot before the first decision."""
+class _Pass(Facts):
+    """The decisions of one pass over its facts."""
 
-    snapshot: Snapshot
-    spec: Spec
-    present: Owned
-    before: Record
-    revisions: dict[int, Revision]  # frozen ones, and the new one if there is one
-    update: int | None
-    new: Revision | None
-    obstacle: Cause | None
-    pods: dict[int, tuple[JsonObject, ...]]
-    ready: dict[int, int]
-    troubles: dict[int, Cause]
-    digests: dict[int, str]
-    drifted: str | None
-
-    @classmethod
-    def begin(cls, snapshot: Snapshot, spec: Spec, present: Owned, before: Record) -> _Pass:
-        read = (read_revision(item) for item in present.by_kind["ControllerRevision"].values())
-        revisions = {revision.number: revision for revision in read if revision is not None}
-        new: Revision | None = None
-        obstacle: Cause | None = None
-        wanted = spec_hash(snapshot.resource)
-        update = max((number for number, item in revisions.items() if item.spec_hash == wanted), default=None)
-        if update is None:
-            try:
-                new = _freeze(snapshot, spec, before, revisions)
-                revisions[new.number] = new
-                update = new.number
-            except SpecError as error:
-                if not revisions:
-                    raise
-                obstacle = _spec_cause(error)  # what serves is still looked after
-        every = model_pods(snapshot.resource, snapshot.children)
-        numbers = {number for pod in every if (number := revision_of(pod)) is not None}
-        pods = {number: tuple(pod for pod in every if revision_of(pod) == number) for number in numbers}
-        found = {
-            number: diagnose(items, snapshot.models, claim_exists=snapshot.claim_exists)
-            for number, items in pods.items()
-        }
-        digests, drifted = _digests(present, snapshot.resource, pods)
-        return cls(
-            snapshot=snapshot,
-            spec=spec,
-            present=present,
-            before=before,
-            revisions=revisions,
-            update=update,
-            new=new,
-            obstacle=obstacle,
-            pods=pods,
-            ready={number: sum(1 for pod in items if is_ready(pod)) for number, items in pods.items()},
-            troubles={number: cause for number, cause in found.items() if cause is not None},
-            digests=digests,
-            drifted=drifted,
-        )
+    __slots__ = ()
 
     def plan(self) -> Plan:
         resource, now, spec = self.snapshot.resource, self.snapshot.now, self.spec
@@ -392,61 +338,11 @@ class _Pass:
         return min(waits)
 
 
-def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int, Revision]) -> Revision:
-    """A new revision, if everything that it needs is there. Raises SpecError otherwise."""
-    resource = snapshot.resource
-    if spec.paused and revisions:
-        raise SpecError("spec.paused", "is true: the new spec waits", reason=Reason.HELD.text)
-    if snapshot.profiles.error:
-        raise SpecError("spec.runtime.profile", snapshot.profiles.error, reason=Reason.PROFILE_NOT_FOUND.text)
-    profile = parse_profile(spec.runtime.profile, snapshot.profiles.data)
-    if snapshot.claim_exists is False:
-        raise SpecError(
-            "spec.model.storageUri",
-            f"names the PersistentVolumeClaim {spec.model.source.claim!r}, which does not exist in namespace "
-            f"{resource['metadata']['namespace']!r}; create it, or correct the URI",
-            reason=Reason.CLAIM_NOT_FOUND.text,
-        )
-    children = snapshot.children
-    numbered = (*children.controller_revisions, *children.deployments, *children.config_maps, *children.services)
-    number = next_number(before.highest_revision, numbered)
-    return freeze(resource, number, spec, profile, snapshot.platform)
-
-
-def _digests(
-    present: Owned, resource: JsonObject, pods: dict[int, tuple[JsonObject, ...]]
-) -> tuple[dict[int, str], str | None]:
-    """Each revision's frozen digest, and the name of a pod that reports another one.
-
-    Frozen with the first verified fetch; from then on it lies in the revision's ConfigMap, outside of the pod template.
-    """
-    frozen: dict[int, str] = {}
-    for item in present.by_kind["ConfigMap"].values():
-        number, digest = revision_of(item), (item.get("data") or {}).get(names.FROZEN_DIGEST_KEY)
-        if number is not None and digest:
-            frozen[number] = digest
-    drifted = None
-    for number in sorted(pods):
-        for pod in sorted(pods[number], key=lambda pod: str(pod["metadata"]["name"])):
-            for status in (pod.get("status") or {}).get("initContainerStatuses") or ():
-                ended = (status.get("state") or {}).get("terminated") or {}
-                if status.get("name") != names.CONTAINER_FETCH or ended.get("exitCode") != 0:
-                    continue
-                reported = parse_report(ended).get("digest")
-                if isinstance(reported, str) and frozen.setdefault(number, reported) != reported:
-                    drifted = drifted or pod["metadata"]["name"]
-    return frozen, drifted
-
-
 def _halted(snapshot: Snapshot, cause: Cause, recheck_s: float, *, ready: bool | None = False) -> Plan:
     """Nothing is changed; status says why. What serves, serves on."""
     findings = Findings(cause=cause, ready=ready)
     status = build_status(snapshot.resource, findings, snapshot.now)
     return Plan(actions=(), status=status, announcements=turned(snapshot.resource, status), recheck_s=recheck_s)
-
-
-def _spec_cause(error: SpecError) -> Cause:
-    return Cause(reason=reason_named(error.reason, Reason.INVALID_SPEC), message=str(error))
 
 
 def failed_status(snapshot: Snapshot, cause: Cause) -> Plan:

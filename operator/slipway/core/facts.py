@@ -1,0 +1,130 @@
+"""What a pass knows before its first decision: the snapshot, read into revisions, pods and causes. Decides one thing only:
+whether the spec can be frozen into a new revision now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from slipway.api import names
+from slipway.api.profile import parse_profile
+from slipway.api.status import Cause, Reason, reason_named
+from slipway.api.types import JsonObject, Spec
+from slipway.core.children import Owned
+from slipway.core.diagnosis import diagnose, is_ready, parse_report
+from slipway.core.questions import model_pods, revision_of
+from slipway.core.record import Record
+from slipway.core.revisions import Revision, freeze, next_number, read_revision, spec_hash
+from slipway.core.snapshot import Snapshot
+from slipway.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Derived from the snapshot; nothing here is a wish."""
+
+    snapshot: Snapshot
+    spec: Spec
+    present: Owned
+    before: Record
+    revisions: dict[int, Revision]  # frozen ones, and the new one if there is one
+    update: int | None
+    new: Revision | None
+    obstacle: Cause | None
+    pods: dict[int, tuple[JsonObject, ...]]
+    ready: dict[int, int]
+    troubles: dict[int, Cause]
+    digests: dict[int, str]
+    drifted: str | None
+
+    @classmethod
+    def gather(cls, snapshot: Snapshot, spec: Spec, present: Owned, before: Record) -> Self:
+        """Raises SpecError if the spec cannot be frozen and nothing serves yet."""
+        read = (read_revision(item) for item in present.by_kind["ControllerRevision"].values())
+        revisions = {revision.number: revision for revision in read if revision is not None}
+        new: Revision | None = None
+        obstacle: Cause | None = None
+        wanted = spec_hash(snapshot.resource)
+        update = max((number for number, item in revisions.items() if item.spec_hash == wanted), default=None)
+        if update is None:
+            try:
+                new = _freeze(snapshot, spec, before, revisions)
+                revisions[new.number] = new
+                update = new.number
+            except SpecError as error:
+                if not revisions:
+                    raise
+                obstacle = spec_cause(error)  # what serves is still looked after
+        every = model_pods(snapshot.resource, snapshot.children)
+        numbers = {number for pod in every if (number := revision_of(pod)) is not None}
+        pods = {number: tuple(pod for pod in every if revision_of(pod) == number) for number in numbers}
+        found = {
+            number: diagnose(items, snapshot.models, claim_exists=snapshot.claim_exists)
+            for number, items in pods.items()
+        }
+        digests, drifted = _digests(present, snapshot.resource, pods)
+        return cls(
+            snapshot=snapshot,
+            spec=spec,
+            present=present,
+            before=before,
+            revisions=revisions,
+            update=update,
+            new=new,
+            obstacle=obstacle,
+            pods=pods,
+            ready={number: sum(1 for pod in items if is_ready(pod)) for number, items in pods.items()},
+            troubles={number: cause for number, cause in found.items() if cause is not None},
+            digests=digests,
+            drifted=drifted,
+        )
+
+
+def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int, Revision]) -> Revision:
+    """A new revision, if everything that it needs is there. Raises SpecError otherwise."""
+    resource = snapshot.resource
+    if spec.paused and revisions:
+        raise SpecError("spec.paused", "is true: the new spec waits", reason=Reason.HELD.text)
+    if snapshot.profiles.error:
+        raise SpecError("spec.runtime.profile", snapshot.profiles.error, reason=Reason.PROFILE_NOT_FOUND.text)
+    profile = parse_profile(spec.runtime.profile, snapshot.profiles.data)
+    if snapshot.claim_exists is False:
+        raise SpecError(
+            "spec.model.storageUri",
+            f"names the PersistentVolumeClaim {spec.model.source.claim!r}, which does not exist in namespace "
+            f"{resource['metadata']['namespace']!r}; create it, or correct the URI",
+            reason=Reason.CLAIM_NOT_FOUND.text,
+        )
+    children = snapshot.children
+    numbered = (*children.controller_revisions, *children.deployments, *children.config_maps, *children.services)
+    number = next_number(before.highest_revision, numbered)
+    return freeze(resource, number, spec, profile, snapshot.platform)
+
+
+def _digests(
+    present: Owned, resource: JsonObject, pods: dict[int, tuple[JsonObject, ...]]
+) -> tuple[dict[int, str], str | None]:
+    """Each revision's frozen digest, and the name of a pod that reports another one.
+
+    Frozen with the first verified fetch; from then on it lies in the revision's ConfigMap, outside of the pod template.
+    """
+    frozen: dict[int, str] = {}
+    for item in present.by_kind["ConfigMap"].values():
+        number, digest = revision_of(item), (item.get("data") or {}).get(names.FROZEN_DIGEST_KEY)
+        if number is not None and digest:
+            frozen[number] = digest
+    drifted = None
+    for number in sorted(pods):
+        for pod in sorted(pods[number], key=lambda pod: str(pod["metadata"]["name"])):
+            for status in (pod.get("status") or {}).get("initContainerStatuses") or ():
+                ended = (status.get("state") or {}).get("terminated") or {}
+                if status.get("name") != names.CONTAINER_FETCH or ended.get("exitCode") != 0:
+                    continue
+                reported = parse_report(ended).get("digest")
+                if isinstance(reported, str) and frozen.setdefault(number, reported) != reported:
+                    drifted = drifted or pod["metadata"]["name"]
+    return frozen, drifted
+
+
+def spec_cause(error: SpecError) -> Cause:
+    return Cause(reason=reason_named(error.reason, Reason.INVALID_SPEC), message=str(error))

@@ -285,6 +285,8 @@ class _Pass(Facts):
         )
 
     def _is_outdated(self, revision: Revision) -> bool:
+        if not revision.profile_hash:
+            return False
         try:
             return profile_hash(parse_profile(revision.profile, self.snapshot.profiles.data)) != revision.profile_hash
         except SpecError:

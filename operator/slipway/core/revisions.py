@@ -131,22 +131,26 @@ def build_controller_revision(namespace: str, deployment: str, revision: Revisio
 
 
 def read_revision(controller_revision: JsonObject) -> Revision | None:
-    """The frozen revision, None if the object is not one that this release can read."""
+    """The frozen revision, None if the object is not one that this release can read: a stranger's edit, or another schema."""
     data = controller_revision.get("data")
     if not isinstance(data, dict) or data.get("schemaVersion") != SCHEMA_VERSION:
         return None
-    return Revision(
-        number=int(controller_revision["revision"]),
-        spec_hash=data["specHash"],
-        version=data["version"],
-        model_name=data["modelName"],
-        serving=data["serving"],
-        deployment=data["deployment"],
-        service=data["service"],
-        clusters=tuple(data["clusters"]),
-        profile=data["profile"]["name"],
-        profile_hash=data["profile"]["hash"],
-    )
+    try:
+        profile = data.get("profile") or {}  # the first revisions did not record it
+        return Revision(
+            number=int(controller_revision["revision"]),
+            spec_hash=data["specHash"],
+            version=data["version"],
+            model_name=data["modelName"],
+            serving=data["serving"],
+            deployment=data["deployment"],
+            service=data["service"],
+            clusters=tuple(data["clusters"]),
+            profile=profile.get("name", ""),
+            profile_hash=profile.get("hash", ""),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def next_number(highest_recorded: int, children: Iterable[JsonObject]) -> int:

@@ -68,6 +68,18 @@ def test_a_frozen_revision_reads_back_as_it_was_written() -> None:
 def test_a_controller_revision_of_another_schema_is_not_guessed_at() -> None:
     assert read_revision({"revision": 1, "data": {"schemaVersion": 99}}) is None
     assert read_revision({"revision": 1, "data": None}) is None
+    assert read_revision({"revision": 1, "data": {"schemaVersion": 1, "specHash": "x"}}) is None
+    assert read_revision({"revision": 1, "data": {"schemaVersion": 1, "profile": "x"}}) is None
+
+
+def test_a_revision_of_the_first_release_is_read_without_its_profile() -> None:
+    resource = model_deployment()
+    revision = freeze(resource, 3, parse_spec(resource), parse_profile("triton", PROFILES), platform())
+    written = json.loads(json.dumps(build_controller_revision("risk", "fraud", revision)))
+    del written["data"]["profile"]
+    read = read_revision(written)
+    assert read is not None
+    assert (read.number, read.profile_hash) == (3, "")
 
 
 @given(st.integers(0, 50), st.lists(st.integers(1, 50)))

@@ -39,6 +39,7 @@ def test_status_tells_the_truth_about_what_serves(kube: Kube, served: Object) ->
         "Available": "True",
         "Reconciling": "False",
         "Stalled": "False",
+        "Paused": "False",
     }
     assert {item["observedGeneration"] for item in status["conditions"]} == {served["metadata"]["generation"]}
     (line,) = status["revisions"]

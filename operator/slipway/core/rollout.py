@@ -21,7 +21,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from slipway.api.status import Cause, Kind, Reason, rfc3339
+from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import Pause, Rollout, SetWeight, Step
 from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
 
@@ -274,7 +274,3 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
         until = state.paused_at + timedelta(seconds=step.duration_s)
         return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
     return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
-
-
-def is_stalling(cause: Cause) -> bool:
-    return cause.reason.kind is Kind.STALL

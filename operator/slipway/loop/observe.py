@@ -114,9 +114,3 @@ class Observer:
 
     async def _look_up(self, namespace: str, claim: str | None) -> bool | None:
         return None if claim is None else await self.claim_exists(namespace, claim)
-
-    def forget(self, pods: tuple[JsonObject, ...]) -> None:
-        """Drop the silence of pods that are gone."""
-        alive = {pod["metadata"]["uid"] for pod in pods}
-        for uid in [uid for uid in self.silent_since if uid not in alive]:
-            del self.silent_since[uid]

@@ -1,4 +1,4 @@
-"""Finds or builds the cluster's programs: Kubernetes, etcd, CoreDNS and Helm, compiled from Go modules.
+"""Finds or builds the clusters' programs: Kubernetes, etcd, CoreDNS, Helm and KWOK, compiled from Go modules.
 
 `$KUBEBUILDER_ASSETS` is used first for etcd, kube-apiserver and kubectl. Everything else lies in the cache under a key of
 go.mod, go.sum and the Go release: another version is another directory, an old one is never overwritten.
@@ -62,6 +62,7 @@ KUBERNETES = Module(
 )
 COREDNS = Module(directory="coredns", programs={"coredns": "coredns"}, packages=1300)
 HELM = Module(directory="helm", programs={"helm": "helm"}, packages=1000)
+KWOK = Module(directory="kwok", programs={"kwok": "kwok"}, packages=900)
 
 
 def build_key(go_mod: bytes, go_sum: bytes, go_version: str, linker_flags: str) -> str:
@@ -98,6 +99,11 @@ def cluster_binaries(progress: Progress | None = None) -> dict[str, Path]:
 
 def helm(progress: Progress | None = None) -> Path:
     return ensure(HELM, progress)["helm"]
+
+
+def simulator_binaries(progress: Progress | None = None) -> dict[str, Path]:
+    """What the simulated bed runs: the control plane with its controllers, and KWOK in place of nodes."""
+    return {**ensure(KUBERNETES, progress), **ensure(KWOK, progress), **assets()}
 
 
 def ensure(module: Module, progress: Progress | None = None) -> dict[str, Path]:

@@ -1,0 +1,147 @@
+"""What is done to the cluster: processes killed, packets dropped, daemons frozen, the API server stopped. Always undone.
+
+Everything stays inside the local cluster: pids that belong to its containers or daemons, packet filters in the operator
+pod's own network namespace, which vanish with the pod.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway.api import names
+from tests.cluster import network
+from tests.cluster.errors import ClusterError
+from tests.cluster.kube import Kube, Object
+from tests.cluster.paths import Layout
+from tests.cluster.processes import ProcessTable
+from tests.cluster.shell import run, try_run
+from tests.demo.journey import OPERATOR_NAMESPACE, Journey
+from tests.survive.node import Process, daemon, frozen, main_process
+from tests.survive.service import ready_pods
+
+OPERATOR = "app.kubernetes.io/name=slipway"
+OPERATOR_CONTAINER = "operator"
+FILTER = "slipway_survive"
+API_SERVER = "kube-apiserver"
+READY_S = 60.0
+
+
+class Operator:
+    """The operator's pods; all of them at once, however many there are."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    def pods(self) -> list[Object]:
+        return ready_pods(self._kube.list("pods", OPERATOR_NAMESPACE, OPERATOR))
+
+    def wait_ready(self) -> list[Object]:
+        """Until as many as the Deployment asks for are ready."""
+        deadline = time.monotonic() + READY_S
+        while True:
+            deployment = self._kube.get("deployment/slipway", OPERATOR_NAMESPACE)
+            wanted = int(deployment["spec"]["replicas"]) if deployment else 1
+            if len(found := self.pods()) >= wanted:
+                return found
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{len(found)} of {wanted} operator pods are ready after {READY_S:.0f} s")
+            time.sleep(0.25)
+
+    def restarts(self) -> dict[str, int]:
+        """Pod → restarts of its container, as the kubelet counts them."""
+        return {
+            str(pod["metadata"]["name"]): sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+            for pod in self._kube.list("pods", OPERATOR_NAMESPACE, OPERATOR)
+        }
+
+    @contextmanager
+    def aimed_at(self) -> Iterator[Killer]:
+        """Find the processes before they are needed: what is to be hit may last for a moment only."""
+        pods = self.wait_ready()
+        processes = [main_process(pod, OPERATOR_CONTAINER) for pod in pods]
+        try:
+            yield Killer(self._kube, pods, processes)
+        finally:
+            for process in processes:
+                process.__exit__(None, None, None)
+
+
+class Killer:
+    """Ends the operator as a power cut would."""
+
+    def __init__(self, kube: Kube, pods: Sequence[Object], processes: Sequence[Process]) -> None:
+        self._kube, self._pods, self._processes = kube, pods, processes
+
+    def kill(self) -> None:
+        """SIGKILL; then the pods go too, or the seventh kill would measure the kubelet's growing pauses."""
+        for process in self._processes:
+            process.kill()
+        named = [str(pod["metadata"]["name"]) for pod in self._pods]
+        force = ("--grace-period=0", "--force", "--wait=false")
+        self._kube.kubectl("delete", "pod", *named, f"--namespace={OPERATOR_NAMESPACE}", *force)
+
+
+@contextmanager
+def cut_off(operator: Operator, routers: Sequence[Object]) -> Iterator[None]:
+    """The operator's packets to the ops port of these routers are dropped: nobody says no, there is only silence."""
+    addresses = ", ".join(str(pod["status"]["podIP"]) for pod in routers)
+    rules = (
+        f"table inet {FILTER} {{ chain out {{ type filter hook output priority 0; "
+        f"ip daddr {{ {addresses} }} tcp dport {names.PORT_ROUTER_OPS} drop; }} }}"
+    )
+    inside = [(*_network_of(pod), "nft") for pod in operator.wait_ready()]
+    try:
+        for nft in inside:
+            run([*nft, rules])
+        yield
+    finally:
+        for nft in inside:  # a pod that is gone took its rules along
+            try_run([*nft, "delete", "table", "inet", FILTER])
+
+
+@contextmanager
+def kubelet_frozen(layout: Layout) -> Iterator[None]:
+    """No volume is synced, no probe asked, no container started; what runs goes on."""
+    with daemon(layout, "kubelet") as process, frozen(process):
+        yield
+
+
+@contextmanager
+def api_server_silent(layout: Layout) -> Iterator[None]:
+    """Connections stay open and nobody answers on them: what a machine that hangs looks like."""
+    with daemon(layout, API_SERVER) as process, frozen(process):
+        yield
+
+
+@contextmanager
+def api_server_stopped(layout: Layout) -> Iterator[None]:
+    """The process is gone and connections are refused; afterwards it is started again with the same arguments."""
+    table = ProcessTable(layout.processes, layout.logs)
+    found = table.find(API_SERVER)
+    if found is None:
+        raise ClusterError(f"{API_SERVER} of cluster {layout.instance} does not run")
+    command = Path(f"/proc/{found.pid}/cmdline").read_text().rstrip("\0").split("\0")
+    table.stop(API_SERVER)
+    try:
+        yield
+    finally:
+        table.start(API_SERVER, [*network.enter(layout), *command])
+
+
+def kill_container(pod: Object, container: str) -> None:
+    """SIGKILL of a container's first process, as the kernel does it to one that takes too much memory."""
+    with main_process(pod, container) as process:
+        process.kill()
+
+
+def delete_pod(journey: Journey, pod: Object) -> None:
+    """A planned removal: the pod gets its grace period. Returns at once."""
+    journey.kube.delete(f"pod/{pod['metadata']['name']}", journey.namespace, wait=False)
+
+
+def _network_of(pod: Object) -> tuple[str, ...]:
+    with main_process(pod, OPERATOR_CONTAINER) as process:
+        return ("nsenter", f"--net=/proc/{process.pid}/ns/net", "--")

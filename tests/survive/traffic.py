@@ -52,8 +52,8 @@ class Traffic:
 
         self._loads = (
             load(small, rates.small, PROTOCOLS),
-            load(enlarge(small, scratch / "http", rows_as_json), rates.large, (HTTP_KEPT,)),
-            load(enlarge(small, scratch / "grpc", rows_as_bytes), rates.large, (GRPC,)),
+            load(enlarge(small, scratch / "http", row_as_json), rates.large, (HTTP_KEPT,)),
+            load(enlarge(small, scratch / "grpc", row_as_bytes), rates.large, (GRPC,)),
         )
 
     def __enter__(self) -> Self:
@@ -128,12 +128,14 @@ class Counts:
         return "".join(lines)
 
 
-def enlarge(artefacts: Mapping[str, Path], target: Path, rows_of: Callable[[Sample], int]) -> dict[str, Path]:
-    """The same recordings with bodies of about LARGE_BYTES, as directories for the load."""
+def enlarge(
+    artefacts: Mapping[str, Path], target: Path, row_bytes: Callable[[Sample], int], size: int = LARGE_BYTES
+) -> dict[str, Path]:
+    """The same recordings with bodies of about `size` bytes, as directories for the load."""
     found = {}
     for revision, directory in artefacts.items():
         sample = parse_golden((directory / "golden.json").read_bytes())[0]
-        rows = rows_of(sample)
+        rows = -(-size // row_bytes(sample))
         large = replace(
             sample,
             inputs=tuple(_repeated(tensor, rows) for tensor in sample.inputs),
@@ -153,12 +155,14 @@ def allow_large_requests(directory: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def rows_as_json(sample: Sample) -> int:
-    return -(-LARGE_BYTES // len(json.dumps(list(sample.inputs[0].data))))
+def row_as_json(sample: Sample) -> int:
+    """Bytes of one row in a JSON body."""
+    return len(json.dumps(list(sample.inputs[0].data)))
 
 
-def rows_as_bytes(sample: Sample) -> int:
-    return -(-LARGE_BYTES // (len(sample.inputs[0].data) * ELEMENT_BYTES))
+def row_as_bytes(sample: Sample) -> int:
+    """Bytes of one row in a gRPC message."""
+    return len(sample.inputs[0].data) * ELEMENT_BYTES
 
 
 def _repeated(tensor: TensorData, rows: int) -> TensorData:

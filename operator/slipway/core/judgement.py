@@ -15,6 +15,14 @@ from slipway.core.record import Record
 from slipway.core.revisions import Revision
 from slipway.core.traffic import Confirmation
 
+# Not VerifyingTraffic: it passes in a moment, and would be two writes of status for each route.
+_LASTING_DOUBTS = {
+    Reason.ROUTER_SLOW,
+    Reason.ROUTER_UNREACHABLE,
+    Reason.TRAFFIC_UNVERIFIED,
+    Reason.ROUTER_REJECTED,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -61,6 +69,9 @@ def _given_up(evidence: Evidence) -> Cause:
         f"revision {rejected.revision} (version {version}): {rejected.message}. Revision {evidence.record.stable} serves; "
         f"change the spec, or retry"
     )
+    # Its share is gone where the routers say so. One that does not say it holds back the removal of the pods, too.
+    if (doubt := evidence.shown.cause if evidence.shown is not None else None) and doubt.reason in _LASTING_DOUBTS:
+        message += f". Not every router confirms it: {doubt.message}"
     return Cause(reason=reason_named(rejected.reason, Reason.ABORTED), message=message)
 
 

@@ -4,11 +4,13 @@ weights sum to 100, that no weight rises without capacity and a confirmed table,
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from slipway.api import names
 from slipway.api.status import Cause, Reason
+from slipway.core.planner import plan_pass
 from tests.support.builders import accepted, model_deployment
 from tests.support.world import World
 
@@ -178,6 +180,19 @@ def test_abort_beats_a_router_that_does_not_answer() -> None:
     it.tables = silent
     it.run(30)
     assert it.weights() == {1: 100}
+
+
+def test_an_abort_says_which_router_did_not_confirm_it() -> None:
+    it = at_open_pause()
+    it.annotate(action="abort")
+    it.run_pass()
+    snapshot = it.snapshot()
+    lost = replace(snapshot.routers[0], answer=None, error="no answer within 1 s", unreachable_s=31.0)
+    plan = plan_pass(replace(snapshot, routers=(lost, *snapshot.routers[1:])))
+    assert plan.status is not None
+    ready = next(item for item in plan.status["conditions"] if item["type"] == "Ready")
+    assert ready["reason"] == "Aborted"
+    assert "router pod fraud-router-0, port 9902: no answer within 1 s" in ready["message"]
 
 
 def test_nothing_is_drained_while_one_router_still_holds_the_old_table() -> None:

@@ -65,6 +65,7 @@ class Told:
     name: str
     rows: tuple[Row, ...]
     counts: Counts
+    history: tuple[tuple[str, str], ...] = ()  # (version, outcome) of the rollouts that ended in it, in their order
 
     def row(self, fault: str) -> Row:
         return next(row for row in self.rows if row.fault.name == fault)
@@ -93,7 +94,7 @@ class Diary:
         self._faults.append(entry)
         print(f"{time.strftime('%H:%M:%S', time.gmtime())}  {entry.ended - entry.began:6.1f} s  {name}")
 
-    def told(self, counts: Counts) -> Told:
+    def told(self, counts: Counts, history: tuple[tuple[str, str], ...]) -> Told:
         rows: Sequence[Row] = [
             Row(
                 self._story,
@@ -103,4 +104,4 @@ class Diary:
             )
             for fault in self._faults
         ]
-        return Told(self._story, tuple(rows), counts)
+        return Told(self._story, tuple(rows), counts, history)

@@ -64,10 +64,11 @@ def prepared(*, dns_ttl_s: int | None = None) -> Iterator[Service]:
 def tell(name: str, story: Story, service: Service, rates: Rates) -> Told:
     """One story under one load; its counts are final."""
     diary = Diary(name, service.watch)
+    before = service.history()
     with tempfile.TemporaryDirectory() as scratch, Traffic(service, rates, Path(scratch)) as traffic:
         story(Scene(service, Operator(service.journey.kube), diary))
         counts = traffic.stop()
-    told = diary.told(counts)
+    told = diary.told(counts, service.history()[len(before) :])
     print(counts.text())
     return told
 

@@ -89,6 +89,12 @@ class Service:
         self.serves(version)
         return version
 
+    def history(self) -> tuple[tuple[str, str], ...]:
+        """(version, outcome) of every rollout that ended, oldest first."""
+        found = self.journey.kube.get(f"mdep/{NAME}", self.journey.namespace)
+        entries = ((found or {}).get("status") or {}).get("history") or []
+        return tuple((entry["version"], entry["outcome"]) for entry in reversed(entries))
+
     def pods(self, version: str | None = None) -> list[Object]:
         """Ready pods, oldest first: the model's of this version, or the routers."""
         labels = {names.LABEL_DEPLOYMENT: NAME, names.LABEL_COMPONENT: names.COMPONENT_ROUTER}

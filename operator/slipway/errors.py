@@ -4,7 +4,8 @@
     ├── SpecError            the user's: a condition with the YAML path, no retry until something changes
     ├── TransientError       conflict, 429, 5xx, timeout, refused connection: retried after `retry_after_s`
     │   ├── Conflict             409 on a write: the next pass reads again
-    │   └── Unreachable          nobody answered
+    │   ├── Unreachable          nobody answered
+    │   └── LeadershipLost       this process may not write now; the pass ends, another one decides anew
     ├── NotFound             404
     ├── AlreadyExists        409 AlreadyExists on a create: somebody has the name
     └── Rejected             the API server refuses the object for a reason that a retry alone cannot cure (403, 422)
@@ -47,6 +48,10 @@ class Conflict(TransientError):
 
 class Unreachable(TransientError):
     """No answer: refused, reset, timed out."""
+
+
+class LeadershipLost(TransientError):
+    """A write was not sent: the lease is not ours any more, or the pass began in an earlier term."""
 
 
 class NotFound(SlipwayError):

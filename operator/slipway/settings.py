@@ -26,6 +26,8 @@ class Settings:
     namespace: str  # the operator's own; the profiles ConfigMap lies here
     profiles_config_map: str
     pod_name: str  # reported in Events as the instance
+    lease_name: str  # in `namespace`; who holds it leads. Empty: no election, this is the only process
+    lease_s: int  # term of the lease; how often it is renewed and when it is given up follow from it
     platform: Platform
     workers: int  # passes at the same time
     http_port: int  # /livez /readyz /metrics; 0: any free one
@@ -40,6 +42,8 @@ class Settings:
             namespace=given.text("POD_NAMESPACE"),
             profiles_config_map=given.text("SLIPWAY_PROFILES_CONFIGMAP", "slipway-profiles"),
             pod_name=given.text("POD_NAME", given.text("HOSTNAME", "slipway-operator")),
+            lease_name=given.text("SLIPWAY_LEADER_ELECTION", ""),
+            lease_s=given.number("SLIPWAY_LEASE_DURATION_S", 15, 3, 300),
             platform=Platform(
                 fetch_image=given.text("SLIPWAY_FETCH_IMAGE", DEFAULT_FETCH_IMAGE),
                 router_image=given.text("SLIPWAY_ROUTER_IMAGE", DEFAULT_ROUTER_IMAGE),

@@ -15,7 +15,7 @@ REGISTRY = CollectorRegistry()
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 reconciles = Counter(
-    "slipway_reconcile_total", "Passes by result: success, transient, error.", ["result"], registry=REGISTRY
+    "slipway_reconcile_total", "Passes by result: success, transient, lost, error.", ["result"], registry=REGISTRY
 )
 reconcile_seconds = Histogram(
     "slipway_reconcile_duration_seconds",
@@ -56,6 +56,9 @@ queue_wait_seconds = Histogram(
 )
 queue_retries = Counter("slipway_queue_retries_total", "Keys put back after a failed pass.", registry=REGISTRY)
 kopf_restarts = Counter("slipway_kopf_restarts_total", "How often kopf ended and was started again.", registry=REGISTRY)
+leader_transitions = Counter(
+    "slipway_leader_transitions_total", "Terms that began (leader) and ended (standby).", ["to"], registry=REGISTRY
+)
 _queue_depth = Gauge("slipway_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)
 _queue_age = Gauge("slipway_queue_age_seconds", "Age of the key that waits longest.", registry=REGISTRY)
 _objects = Gauge("slipway_cached_objects", "Objects in the caches.", ["resource"], registry=REGISTRY)

@@ -32,7 +32,7 @@ NOT_PURE = frozenset(
 # These may be imported by the modules named here and by nobody else.
 RESERVED = {
     "kopf": ("handlers/",),
-    "kubernetes": ("adapters/cluster.py",),
+    "kubernetes": ("adapters/connection.py",),
     "torch": (),
     "tritonclient": (),
 }

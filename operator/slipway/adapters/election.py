@@ -1,28 +1,40 @@
-"""The gate in front of every write: only the leader passes. One replica for now, so this one is always open.
+"""Who may write: the protocols that workers and connections ask, and the answer for a single process.
 
-A Lease elector takes its place with the same two questions; nothing above this module changes then.
+A pass begins only if `is_leader`, inside `one_pass`; each of its writes asks `seconds_left` right before it is sent.
+elector.py answers for one of several replicas.
 """
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
-class Leadership(Protocol):
-    def is_leader(self) -> bool:
-        """May this process write at this moment?"""
+class Gate(Protocol):
+    def seconds_left(self) -> float:
+        """How long a write that is sent at this moment may take. Raises LeadershipLost if it must not be sent."""
         ...
 
-    async def wait_until_leader(self) -> None:
-        """Returns as soon as this process may write."""
+
+class Leadership(Gate, Protocol):
+    def is_leader(self) -> bool:
+        """May a pass begin at this moment?"""
+        ...
+
+    def one_pass(self) -> AbstractContextManager[None]:
+        """What is decided inside belongs to the present term, and is not written in another one."""
         ...
 
 
 class AlwaysLeader:
-    """For a single replica. The Deployment's strategy must be Recreate, so that two never run."""
+    """For development and tests, where one process is all there is."""
 
     def is_leader(self) -> bool:
         return True
 
-    async def wait_until_leader(self) -> None:
-        return
+    def one_pass(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def seconds_left(self) -> float:
+        return math.inf

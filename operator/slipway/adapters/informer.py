@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable
 from contextlib import aclosing
@@ -73,6 +74,7 @@ class Informer:
         self.resource = resource
         self.synced = asyncio.Event()
         self.last_progress = clock.monotonic()
+        self.listed_from = -math.inf  # monotonic time at which the last list was asked for
         self._cluster = cluster
         self._store = store
         self._clock = clock
@@ -116,7 +118,9 @@ class Informer:
         resume = isinstance(error, Unreachable) and self._backoff.failures < TRUST
         return self._last_version if resume else None
 
-    async def _list(self) -> str:
+    async def list_once(self) -> str:
+        """The version of a list, taken beside whatever watch is running; the store then knows all that it knew."""
+        began = self._clock.monotonic()
         asked_at = self._store.highest
         scope = self._scope
         objects, version = await self._cluster.list(
@@ -126,14 +130,19 @@ class Informer:
             field_selector=scope.field_selector,
         )
         self._store.replace(objects, int(version), asked_at=asked_at)
-        self._last_version = version
-        self._silences = 0
+        self.listed_from = began
         self._progress()
-        if self.synced.is_set():
-            self._on_relist()
-        else:
+        if not self.synced.is_set():
             log.info("cache filled", extra={"resource": self.resource.plural, "objects": len(objects)})
             self.synced.set()
+        return version
+
+    async def _list(self) -> str:
+        was_synced = self.synced.is_set()
+        self._last_version = version = await self.list_once()
+        self._silences = 0
+        if was_synced:
+            self._on_relist()
         return version
 
     async def _watch(self, version: str) -> str:

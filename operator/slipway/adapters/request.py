@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from slipway.adapters.resources import Resource
 from slipway.api.types import Json
+
+READS = ("GET", "HEAD", "OPTIONS")  # HTTP methods that change nothing
 
 JSON = "application/json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
@@ -33,6 +35,15 @@ class Request:
     def path(self) -> str:
         path = self.resource.path(self.namespace, self.name, self.subresource)
         return f"{path}?{urlencode(self.query)}" if self.query else path
+
+    @property
+    def is_write(self) -> bool:
+        return self.method not in READS
+
+    def ended_after(self, seconds: float) -> Request:
+        """The same, given up by the API server too after `seconds`: what it has not stored by then, it does not store.
+        Source: k8s.io/apiserver, filters/request_deadline.go; `timeout` is a Go duration."""
+        return replace(self, query={**(self.query or {}), "timeout": f"{seconds:.3f}s"})
 
     def __str__(self) -> str:
         place = "/".join(part for part in (self.namespace, self.name) if part) or "all namespaces"

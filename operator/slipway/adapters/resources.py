@@ -45,6 +45,7 @@ PODS = Resource("v1", "Pod", "pods")
 POD_DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PERSISTENT_VOLUME_CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 ALL = (
     MODEL_DEPLOYMENTS,
@@ -57,6 +58,7 @@ ALL = (
     POD_DISRUPTION_BUDGETS,
     PERSISTENT_VOLUME_CLAIMS,
     EVENTS,
+    LEASES,
 )
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in ALL}
 

@@ -1,7 +1,7 @@
 """Starts everything in the right order, keeps it running, and ends it cleanly.
 
-    connect ▸ caches ▸ queue ▸ HTTP server ▸ informers, supervisor, workers ▸ kopf      all in one event loop
-    SIGTERM ▸ no new keys ▸ running passes end (10 s) ▸ kopf ends ▸ tasks cancelled ▸ sessions closed ▸ exit 0
+    connect ▸ caches ▸ queue ▸ HTTP server ▸ elector ▸ informers, supervisor, workers ▸ kopf    all in one event loop
+    SIGTERM ▸ no new keys ▸ running passes end (10 s) ▸ lease given back ▸ kopf ends ▸ tasks cancelled ▸ exit 0
 
 Every task of ours is created before kopf starts: when kopf ends, it cancels whatever is younger than itself.
 """
@@ -19,26 +19,18 @@ from typing import Any
 from slipway import __version__, telemetry
 from slipway.adapters.clock import SystemClock
 from slipway.adapters.cluster import Cluster
-from slipway.adapters.election import AlwaysLeader
-from slipway.adapters.informer import Informer, Scope
-from slipway.adapters.resources import (
-    CONFIG_MAPS,
-    CONTROLLER_REVISIONS,
-    DEPLOYMENTS,
-    MODEL_DEPLOYMENTS,
-    PERSISTENT_VOLUME_CLAIMS,
-    POD_DISRUPTION_BUDGETS,
-    PODS,
-    REPLICA_SETS,
-    SERVICES,
-)
+from slipway.adapters.election import AlwaysLeader, Leadership
+from slipway.adapters.elector import Elector
+from slipway.adapters.informer import Informer
+from slipway.adapters.resources import MODEL_DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS
 from slipway.adapters.store import Store, Stores
-from slipway.api import names
 from slipway.core.snapshot import Profiles
 from slipway.errors import NotFound
+from slipway.handlers.caches import owned_informers, profiles_informer, profiles_reader
 from slipway.handlers.events import build_registry, ring_on_news
 from slipway.handlers.framework import keep_running
 from slipway.handlers.health import Health, HealthServer
+from slipway.handlers.leading import TermStart, make_elector
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
 from slipway.loop.worker import Reconcile, Worker
@@ -48,7 +40,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 KOPF_END_S = 8.0  # kopf gives what it takes for its own tasks 5 s
-OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
 
 # What turns the parts below into a reconciler; a test gives its own.
 Compose = Callable[["Parts"], Reconcile]
@@ -64,6 +55,7 @@ class Parts:
     profiles: Callable[[], Profiles]
     clock: SystemClock
     cleanup: AsyncExitStack  # for doors that must be closed at the end
+    forgetful: list[Callable[[], None]]  # for memories that are old when another process has led meanwhile
 
 
 def compose(parts: Parts) -> Reconcile:
@@ -99,7 +91,9 @@ def compose(parts: Parts) -> Reconcile:
     )
     reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments)
     applier = Applier(cluster=parts.cluster, stores=parts.stores)
-    return Reconciler(observer=observer, applier=applier, reporter=reporter).reconcile
+    reconciler = Reconciler(observer=observer, applier=applier, reporter=reporter)
+    parts.forgetful.extend((observer.silent_since.clear, reconciler.confirmed.clear))
+    return reconciler.reconcile
 
 
 async def run(settings: Settings, *, composer: Compose = compose) -> None:
@@ -108,24 +102,28 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
     _stop_on_signals(stop)
     async with AsyncExitStack() as cleanup:
         clock = SystemClock()
-        cluster = await Cluster.connect(settings.access, clock, instance=settings.pod_name)
+        start = TermStart()
+        elector = await make_elector(settings, clock, start, cleanup)
+        leadership: Leadership = elector or AlwaysLeader()
+        cluster = await Cluster.connect(settings.access, clock, instance=settings.pod_name, gate=leadership)
         cleanup.push_async_callback(cluster.close)
         stores, profiles_store = Stores.empty(), Store()
         queue = WorkQueue(clock)
-        leadership = AlwaysLeader()
         telemetry.watch_queue(queue.depth, queue.oldest_age_s)
         telemetry.watch_leadership(leadership.is_leader)
         ring_on_news(stores.model_deployments, queue.add)
 
         health = Health(clock=clock)
         supervisor = Supervisor(cluster, stores.model_deployments, clock=clock)
-        informers = _informers(cluster, stores, clock, queue, supervisor)
-        informers["profiles"] = _profiles_informer(cluster, settings, profiles_store, clock)
+        informers = owned_informers(cluster, stores, clock, queue, supervisor)
+        informers["profiles"] = profiles_informer(cluster, settings, profiles_store, clock)
         profiles_store.subscribe(lambda _before, _after: _ring_all(stores.model_deployments, queue))
         health.caches = {name: informer.synced for name, informer in informers.items()}
         health.caches[MODEL_DEPLOYMENTS.plural] = supervisor.primed
         health.progress = {name: _progress_of(informer) for name, informer in informers.items()}
         health.progress["supervisor"] = _progress_of(supervisor)
+        start.filled, start.caches = tuple(health.caches.values()), (*informers.values(), supervisor)
+        start.ring = lambda: _ring_all(stores.model_deployments, queue)
 
         server = HealthServer(health, settings.http_port)
         port = await server.start()
@@ -138,12 +136,18 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
             settings=settings,
             cluster=cluster,
             stores=stores,
-            profiles=_profiles_reader(profiles_store, informers["profiles"], settings),
+            profiles=profiles_reader(profiles_store, informers["profiles"], settings),
             clock=clock,
             cleanup=cleanup,
+            forgetful=start.forgetful,
         )
         reconcile = composer(parts)
         async with _tasks() as spawn:
+            if elector is not None:
+                health.progress["elector"] = _progress_of(elector)
+                health.tasks["elector"] = spawn("elector", elector.run())
+                health.tasks["takeover"] = spawn("takeover", elector.prepare_terms())
+                await elector.has_looked.wait()  # the first lists are then good for a term that begins at once
             for name, informer in informers.items():
                 health.tasks[f"informer {name}"] = spawn(f"informer {name}", informer.run())
             health.tasks["supervisor"] = spawn("supervisor", supervisor.run())
@@ -163,64 +167,26 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
             await stop.wait()
             log.info("stopping")
             health.stopping = True
-            await _end(queue, kopf_task, kopf_stop)
+            await _end(queue, elector, kopf_task, kopf_stop)
     log.info("stopped")
 
 
-async def _end(queue: WorkQueue, kopf_task: asyncio.Task[None], kopf_stop: asyncio.Event) -> None:
+async def _end(
+    queue: WorkQueue, elector: Elector | None, kopf_task: asyncio.Task[None], kopf_stop: asyncio.Event
+) -> None:
     queue.close()
     try:
         async with asyncio.timeout(DRAIN_S):
             await queue.drain()
     except TimeoutError:
+        # A write of theirs may be under way: the lease is not given back, it ends by itself.
         log.warning("passes cancelled", extra={"cause": f"still running {DRAIN_S:.0f} s after the stop signal"})
+    else:
+        if elector is not None:
+            await elector.resign()
     # Only now: kopf would cancel the helpers of running passes 5 s after it was told to stop.
     kopf_stop.set()
     await asyncio.wait((kopf_task,), timeout=KOPF_END_S)
-
-
-def _informers(
-    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor
-) -> dict[str, Informer]:
-    def ring(namespace: str, deployment: str) -> None:
-        # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
-        if stores.model_deployments.get(namespace, deployment) is not None:
-            queue.add(Key(namespace, deployment))
-
-    informers = {}
-    for resource in OWNED:
-        store = stores.of(resource)
-        telemetry.watch_store(resource.plural, store.__len__)
-        informers[resource.plural] = Informer(
-            cluster,
-            resource,
-            store,
-            clock=clock,
-            label_selector=names.LABEL_DEPLOYMENT,
-            on_change=ring,
-            on_relist=supervisor.list_soon,
-        )
-    telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
-    return informers
-
-
-def _profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:
-    """Watches one ConfigMap, so that reading the profiles costs no request."""
-    scope = Scope(namespace=settings.namespace, field_selector=f"metadata.name={settings.profiles_config_map}")
-    return Informer(cluster, CONFIG_MAPS, store, clock=clock, scope=scope)
-
-
-def _profiles_reader(store: Store, informer: Informer, settings: Settings) -> Callable[[], Profiles]:
-    def read() -> Profiles:
-        place = f"{settings.namespace}/{settings.profiles_config_map}"
-        if not informer.synced.is_set():
-            return Profiles(data={}, error=f"ConfigMap {place} was not read yet")
-        config_map = store.get(settings.namespace, settings.profiles_config_map)
-        if config_map is None:
-            return Profiles(data={}, error=f"ConfigMap {place} does not exist")
-        return Profiles(data=dict(config_map.get("data") or {}))
-
-    return read
 
 
 def _ring_all(store: Store, queue: WorkQueue) -> None:
@@ -228,7 +194,7 @@ def _ring_all(store: Store, queue: WorkQueue) -> None:
         queue.add(Key(*key))
 
 
-def _progress_of(part: Informer | Supervisor) -> Callable[[], float]:
+def _progress_of(part: Informer | Supervisor | Elector) -> Callable[[], float]:
     return lambda: part.last_progress
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 
 from slipway import telemetry
@@ -36,6 +37,7 @@ class Supervisor:
     ) -> None:
         self.primed = asyncio.Event()
         self.last_progress = clock.monotonic()
+        self.listed_from = -math.inf  # monotonic time at which the last list was asked for
         self._cluster = cluster
         self._store = store
         self._clock = clock
@@ -73,9 +75,10 @@ class Supervisor:
             self._wanted.clear()
 
     async def list_once(self) -> None:
-        asked_at = self._store.highest
+        began, asked_at = self._clock.monotonic(), self._store.highest
         objects, version = await self._cluster.list(MODEL_DEPLOYMENTS)
         self._store.replace(objects, int(version), asked_at=asked_at)
+        self.listed_from = began
         self._backoff.reset()
         if not self.primed.is_set():
             log.info("model deployments listed", extra={"objects": len(objects)})

@@ -1,4 +1,8 @@
-"""The workers: take a key, run one pass, decide when to look again. They outlive every failure of a pass."""
+"""The workers: take a key, run one pass, decide when to look again. They outlive every failure of a pass.
+
+A standby takes its keys too and drops them: at the start of a term every resource gets a pass, so there is nothing to
+remember, and a queue that nobody works off would grow for ever.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from slipway import telemetry
 from slipway.adapters.election import Leadership
-from slipway.errors import TransientError
+from slipway.errors import LeadershipLost, TransientError
 from slipway.loop.queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -42,15 +46,13 @@ class Worker:
         """Returns when the queue is closed."""
         await self._wait_until_synced()
         while True:
-            await self._leadership.wait_until_leader()
             key = await self._queue.get()
             if key is None:
                 return
             try:
                 if self._leadership.is_leader():
-                    await self._pass(key)
-                else:
-                    self._queue.add(key)  # lost while waiting for the key; it waits for the next term
+                    with self._leadership.one_pass():
+                        await self._pass(key)
             finally:
                 self._queue.done(key)
 
@@ -59,6 +61,11 @@ class Worker:
         began = time.perf_counter()
         try:
             recheck_s = await self._limited(key)
+        except LeadershipLost as error:
+            telemetry.reconciles.labels("lost").inc()
+            self._queue.forget(key)
+            self._queue.add(key)  # perhaps a new term of ours has begun meanwhile
+            log.info("pass ended", extra={**facts, "cause": str(error)})
         except TransientError as error:
             telemetry.reconciles.labels("transient").inc()
             delay_s = self._queue.retry(key, at_least_s=error.retry_after_s or 0.0)

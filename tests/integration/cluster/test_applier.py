@@ -17,7 +17,7 @@ from slipway.adapters.store import Stores
 from slipway.api.names import ANNOTATION_ACTION, ANNOTATION_ACTION_REVISION
 from slipway.core.plan import Action, Apply, Create, Delete, RemoveAnnotations
 from slipway.errors import Conflict, TransientError
-from slipway.handlers.process import OWNED
+from slipway.handlers.caches import OWNED
 from slipway.loop.apply import Applier
 from tests.integration.cluster.objects import annotated, config_map, deployment, model_deployment, simple
 from tests.support.kube_api import MERGE_PATCH, KubeApi

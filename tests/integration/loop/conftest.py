@@ -20,7 +20,7 @@ from slipway.adapters.store import Stores
 from slipway.api import names
 from slipway.core.snapshot import ModelState, Profiles, RouterAnswer, Signature
 from slipway.errors import NotFound, Unreachable
-from slipway.handlers.process import OWNED
+from slipway.handlers.caches import OWNED
 from slipway.loop.apply import Applier
 from slipway.loop.observe import Observer
 from slipway.loop.reconcile import Reconciler

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from slipway.adapters.answers import Expired, decode, error_for, error_in_stream
-from slipway.adapters.cluster import _foreign_errors
+from slipway.adapters.connection import foreign_errors
 from slipway.errors import AlreadyExists, Conflict, NotFound, Rejected, SlipwayError, TransientError, Unreachable
 
 
@@ -96,17 +96,17 @@ def test_an_error_inside_a_stream_is_the_same_error(obj: Any, kind: type[Slipway
     ],
 )
 def test_what_the_network_raises_becomes_unreachable_and_keeps_its_cause(foreign: Exception) -> None:
-    with pytest.raises(Unreachable, match=f"^get: {type(foreign).__name__}: ") as caught, _foreign_errors("get"):
+    with pytest.raises(Unreachable, match=f"^get: {type(foreign).__name__}: ") as caught, foreign_errors("get"):
         raise foreign
     assert caught.value.__cause__ is foreign
 
 
 async def test_a_cancelled_helper_is_a_broken_connection_and_a_cancelled_caller_stops() -> None:
-    with pytest.raises(Unreachable, match="cancelled from outside"), _foreign_errors("get"):
+    with pytest.raises(Unreachable, match="cancelled from outside"), foreign_errors("get"):
         raise asyncio.CancelledError
 
     async def call() -> None:
-        with _foreign_errors("get"):
+        with foreign_errors("get"):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(call())

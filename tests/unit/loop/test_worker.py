@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from slipway.adapters.election import AlwaysLeader, Leadership
-from slipway.errors import Conflict, NotFound, TransientError
+from slipway.errors import Conflict, LeadershipLost, NotFound, TransientError
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.worker import Worker
 from tests.support.clocks import FakeClock
@@ -182,16 +183,63 @@ async def test_no_pass_runs_before_the_caches_are_filled(bench: Bench) -> None:
     assert bench.passes == [A]
 
 
-class LostLeadership:
+class Terms:
+    """Leads while `leads` is set; what a pass does inside is noted."""
+
+    def __init__(self, *, leads: bool) -> None:
+        self.leads = leads
+        self.inside = False
+
     def is_leader(self) -> bool:
-        return False
+        return self.leads
 
-    async def wait_until_leader(self) -> None:
-        await asyncio.sleep(0)
+    def seconds_left(self) -> float:
+        return 1.0
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        self.inside = True
+        yield
+        self.inside = False
 
 
-async def test_a_worker_that_lost_the_lease_while_waiting_runs_no_pass_and_keeps_the_key(bench: Bench) -> None:
-    bench.queue.add(A)
-    await bench.run(leadership=LostLeadership())
+async def test_a_standby_runs_no_pass_and_its_queue_stays_empty(bench: Bench) -> None:
+    """Nothing is lost: at the start of a term everything is rung."""
+    for key in (A, B):
+        bench.queue.add(key)
+        bench.queue.add_after(key, 0.0)
+    await bench.run(leadership=Terms(leads=False))
     assert bench.passes == []
-    assert bench.queue.depth() == 1
+    assert bench.queue.depth() == 0
+
+
+async def test_a_pass_runs_inside_its_term(bench: Bench) -> None:
+    terms = Terms(leads=True)
+    seen = []
+
+    async def look(_: Key) -> float | None:
+        seen.append(terms.inside)
+        return None
+
+    bench.outcome = look
+    bench.queue.add(A)
+    await bench.run(leadership=terms)
+    assert (seen, terms.inside) == ([True], False)
+
+
+async def test_a_pass_that_lost_the_lease_is_no_failure_and_is_looked_at_again_by_who_leads_then(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    terms = Terms(leads=True)
+
+    async def lose(_: Key) -> float | None:
+        terms.leads = False
+        raise LeadershipLost("not sent")
+
+    bench.outcome = lose
+    bench.queue.add(A)
+    await bench.run(leadership=terms)
+    assert bench.passes == [A]
+    assert (bench.queue.depth(), bench.due_s()) == (0, None)
+    assert [(record.levelno, record.message) for record in caplog.records] == [(logging.INFO, "pass ended")]

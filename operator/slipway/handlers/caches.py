@@ -1,0 +1,72 @@
+"""Which caches there are, what fills them, and whom their changes ring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slipway import telemetry
+from slipway.adapters.clock import SystemClock
+from slipway.adapters.cluster import Cluster
+from slipway.adapters.informer import Informer, Scope
+from slipway.adapters.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    MODEL_DEPLOYMENTS,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+)
+from slipway.adapters.store import Store, Stores
+from slipway.api import names
+from slipway.core.snapshot import Profiles
+from slipway.loop.queue import Key, WorkQueue
+from slipway.loop.supervisor import Supervisor
+from slipway.settings import Settings
+
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
+
+
+def owned_informers(
+    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor
+) -> dict[str, Informer]:
+    def ring(namespace: str, deployment: str) -> None:
+        # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
+        if stores.model_deployments.get(namespace, deployment) is not None:
+            queue.add(Key(namespace, deployment))
+
+    informers = {}
+    for resource in OWNED:
+        store = stores.of(resource)
+        telemetry.watch_store(resource.plural, store.__len__)
+        informers[resource.plural] = Informer(
+            cluster,
+            resource,
+            store,
+            clock=clock,
+            label_selector=names.LABEL_DEPLOYMENT,
+            on_change=ring,
+            on_relist=supervisor.list_soon,
+        )
+    telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
+    return informers
+
+
+def profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:
+    """Watches one ConfigMap, so that reading the profiles costs no request."""
+    scope = Scope(namespace=settings.namespace, field_selector=f"metadata.name={settings.profiles_config_map}")
+    return Informer(cluster, CONFIG_MAPS, store, clock=clock, scope=scope)
+
+
+def profiles_reader(store: Store, informer: Informer, settings: Settings) -> Callable[[], Profiles]:
+    def read() -> Profiles:
+        place = f"{settings.namespace}/{settings.profiles_config_map}"
+        if not informer.synced.is_set():
+            return Profiles(data={}, error=f"ConfigMap {place} was not read yet")
+        config_map = store.get(settings.namespace, settings.profiles_config_map)
+        if config_map is None:
+            return Profiles(data={}, error=f"ConfigMap {place} does not exist")
+        return Profiles(data=dict(config_map.get("data") or {}))
+
+    return read

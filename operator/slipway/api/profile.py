@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 import yaml
 
@@ -23,6 +24,11 @@ def parse_profile(name: str, data: Mapping[str, str]) -> Profile:
     if text is None:
         known = ", ".join(sorted(data)) or "none"
         raise SpecError(PATH, f"names the profile {name!r}, the admin offers: {known}", reason="ProfileNotFound")
+    return _parse(name, text)
+
+
+@lru_cache(maxsize=128)  # every pass of every deployment asks, and YAML is slow to read
+def _parse(name: str, text: str) -> Profile:
     try:
         written = yaml.safe_load(text)
     except yaml.YAMLError as error:

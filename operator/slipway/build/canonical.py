@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 
+import orjson
+
 from slipway.api.types import Json
 
 VERSION_LENGTH = 16  # hex digits; 64 bits tell the few tables of one deployment apart and stay readable in a status
 
 
 def canonical_json(value: Json) -> str:
-    """Sorted keys, no spaces, ASCII only."""
+    """Sorted keys, no spaces, ASCII only.
+
+    orjson writes it, because a pass hashes every child: it takes a tenth of the time. A text with other letters is
+    written by the standard library, which escapes them.
+    """
+    encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    if encoded.isascii():
+        return encoded.decode("ascii")
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -30,6 +30,8 @@ def needs_write(desired: JsonObject, live: JsonObject) -> bool:
 
 def is_covered(desired: Json, live: Json, key: str = "") -> bool:
     """True if everything in `desired` is in `live` with the same meaning; `live` may hold more."""
+    if desired == live:
+        return True  # most of an object, compared at once
     if isinstance(desired, Mapping):
         if not desired:
             return True  # an empty object is what Kubernetes drops, or fills with defaults
@@ -38,8 +40,6 @@ def is_covered(desired: Json, live: Json, key: str = "") -> bool:
         )
     if isinstance(desired, Sequence) and not isinstance(desired, str):
         return _list_is_covered(desired, live)
-    if desired == live:
-        return True
     return _is_quantity_place(key, desired) and live is not None and quantities_equal(desired, live)
 
 

@@ -10,32 +10,27 @@ from dataclasses import replace
 
 from slipway.api import names
 from slipway.api.parse import parse_spec
-from slipway.api.profile import parse_profile
-from slipway.api.status import Cause, Kind, Reason
+from slipway.api.status import Cause, Reason
+from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes
 from slipway.core import children as kids
 from slipway.core import rollout as machine
 from slipway.core import traffic
 from slipway.core.children import Running
-from slipway.core.diagnosis import is_terminating
 from slipway.core.facts import Facts, spec_cause
-from slipway.core.judgement import Evidence, availability, judge, pause_cause
+from slipway.core.findings import PREREQUISITE_RECHECK_S, Outcome, collect, confirmed_table, next_look
 from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
-from slipway.core.plan import Action, Confirmed, Create, Delete, Plan, RemoveAnnotations
+from slipway.core.plan import Action, Create, Delete, Plan, RemoveAnnotations
 from slipway.core.questions import revision_of, router_pods
 from slipway.core.record import Record, RecordError, read_record
-from slipway.core.report import Findings, RevisionReport, RolloutReport, build_status
-from slipway.core.retire import adopt_orphans, forget, next_look_s, removable, retire
-from slipway.core.revisions import Revision, profile_hash, spec_hash
+from slipway.core.report import Findings, build_status
+from slipway.core.retire import adopt_orphans, forget, removable, retire
+from slipway.core.revisions import spec_hash
 from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
-PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without an event for us
 DELETION_RECHECK_S = 2.0
-FAILURE_RECHECK_S = 15.0  # a pod that failed may be mended from outside
-PROGRESS_RECHECK_S = 5.0
-QUIET_RECHECK_S = 60.0  # routers are asked again; it costs the API server nothing
 
 
 def plan_pass(snapshot: Snapshot) -> Plan:
@@ -71,7 +66,8 @@ class _Pass(Facts):
 
     def plan(self) -> Plan:
         resource, now, spec = self.snapshot.resource, self.snapshot.now, self.spec
-        strict, shown = self._confirmations()
+        table = self._render(self.before) if self.before.routed else None
+        strict, shown = self._confirmations(table)
         after, may_remove = self._decide(strict)
         gone = removable(self.before, strict)
         deletions: list[Delete] = []
@@ -80,7 +76,7 @@ class _Pass(Facts):
             deletions.extend(drained)
             if not drained:
                 after = forget(after, (number,))
-        files = kids.route_files(resource, after, self.revisions, spec.model_name, self.snapshot.platform)
+        files = table if table is not None and _same_table(self.before, after) else self._render(after)
         running = self._running(after, gone)
         desired = kids.desired_children(resource, spec, self.snapshot.platform, after, files, running, self.new)
         actions = kids.actions_towards(desired, self.present)
@@ -97,15 +93,30 @@ class _Pass(Facts):
         )
         if may_remove:
             actions += (self._acknowledge(),)
-        return self._report(after, strict, shown, actions)
+        return self._report(Outcome(facts=self, after=after, strict=strict, shown=shown), actions)
 
-    def _confirmations(self) -> tuple[traffic.Confirmation | None, traffic.Confirmation | None]:
-        """The routers' word on the table that the record describes: strict for decisions, patient for the status."""
-        if not self.before.routed:
-            return None, None
-        files = kids.route_files(
-            self.snapshot.resource, self.before, self.revisions, self.spec.model_name, self.snapshot.platform
+    def _report(self, outcome: Outcome, actions: tuple[Action, ...]) -> Plan:
+        findings = collect(outcome)
+        status = build_status(self.snapshot.resource, findings, self.snapshot.now)
+        return Plan(
+            actions=actions,
+            status=status,
+            announcements=(*news_of(self.before, outcome.after), *turned(self.snapshot.resource, status)),
+            confirmed=confirmed_table(outcome),
+            recheck_s=next_look(outcome, findings, busy=bool(actions)),
         )
+
+    def _render(self, record: Record) -> RouteFiles:
+        """The route table that this record asks for. Half of a pass's time, so it is done once where nothing moves."""
+        snapshot = self.snapshot
+        return kids.route_files(snapshot.resource, record, self.revisions, self.spec.model_name, snapshot.platform)
+
+    def _confirmations(
+        self, files: RouteFiles | None
+    ) -> tuple[traffic.Confirmation | None, traffic.Confirmation | None]:
+        """The routers' word on the table that the record describes: strict for decisions, patient for the status."""
+        if files is None:
+            return None, None
 
         def ask(views: list[RouterView], *, patient: bool) -> traffic.Confirmation:
             return traffic.confirm(
@@ -202,142 +213,9 @@ class _Pass(Facts):
             expected=wishes.to_remove(self.snapshot.resource),
         )
 
-    def _report(
-        self,
-        after: Record,
-        strict: traffic.Confirmation | None,
-        shown: traffic.Confirmation | None,
-        actions: tuple[Action, ...],
-    ) -> Plan:
-        resource, now = self.snapshot.resource, self.snapshot.now
-        routers = router_pods(self.snapshot.resource, self.snapshot.children)
-        evidence = Evidence(
-            resource=resource,
-            spec=self.spec,
-            present=self.present,
-            record=after,
-            revisions=self.revisions,
-            update=self.update,
-            obstacle=self.obstacle,
-            ready=self.ready,
-            troubles=self.troubles,
-            routers=routers,
-            shown=shown,
-            drifted=self.drifted,
-        )
-        cause, serves = judge(evidence)
-        serving = after.stable if after.stable is not None else (after.rollout.revision if after.rollout else None)
-        standing = sum(self.ready.get(entry.revision, 0) for entry in after.routed if entry.weight > 0)
-        available = availability(standing if after.routed else self.ready.get(serving or 0, 0), routers)
-        findings = Findings(
-            cause=cause,
-            ready=serves,
-            paused=pause_cause(evidence),
-            available=available,
-            is_available=available.reason.kind is Kind.WELL,
-            stable=after.stable,
-            update=self.update if self.update is not None else serving,
-            revisions=tuple(self._line(number, after, shown) for number in after.live),
-            rollout=self._rollout_report(after),
-            history=after.history,
-            last_action=after.last_action,
-            signature=self.snapshot.signature,
-        )
-        status = build_status(resource, findings, now)
-        return Plan(
-            actions=actions,
-            status=status,
-            announcements=(*news_of(self.before, after), *turned(resource, status)),
-            confirmed=self._confirmed(strict),
-            recheck_s=self._recheck_s(after, cause, strict, shown, serves=serves, busy=bool(actions)),
-        )
 
-    def _confirmed(self, strict: traffic.Confirmation | None) -> Confirmed | None:
-        written_at = self.before.changed_at
-        if strict is None or not strict.complete or written_at is None:
-            return None
-        if any(strict.weight_of(entry.revision) != entry.weight for entry in self.before.routed):
-            return None
-        return Confirmed(written_at=written_at, after_s=(self.snapshot.now - written_at).total_seconds())
-
-    def _line(self, number: int, after: Record, shown: traffic.Confirmation | None) -> RevisionReport:
-        revision = self.revisions.get(number)
-        pods = self.pods.get(number, ())
-        if after.retires(number) is not None:
-            role = "Retiring"
-        elif number == after.stable:
-            role = "Stable"
-        else:
-            role = "Candidate" if after.stable is None else "Canary"
-        verified = shown.weight_of(number) if shown is not None else 0
-        if shown is not None and not shown.heard and shown.complete:
-            verified = after.weight_of(number)  # all routers miss an answer or two: what was confirmed stands for 30 s
-        return RevisionReport(
-            revision=number,
-            version=revision.version if revision is not None else "",
-            role=role,
-            digest=self.digests.get(number),
-            replicas=sum(1 for pod in pods if not is_terminating(pod)),
-            ready_replicas=self.ready.get(number, 0),
-            weight=after.weight_of(number),
-            verified_weight=verified,
-            outdated=revision is not None and self._is_outdated(revision),
-        )
-
-    def _is_outdated(self, revision: Revision) -> bool:
-        if not revision.profile_hash:
-            return False
-        try:
-            return profile_hash(parse_profile(revision.profile, self.snapshot.profiles.data)) != revision.profile_hash
-        except SpecError:
-            return False  # a profile that is gone or broken says nothing about what runs
-
-    def _rollout_report(self, after: Record) -> RolloutReport | None:
-        state = after.rollout
-        if state is None:
-            return None
-        stage, message, until = machine.describe(after, self.spec.rollout, paused=self.spec.paused)
-        steps = 0 if state.direct else len(self.spec.rollout.steps)
-        return RolloutReport(
-            stage=stage,
-            revision=state.revision,
-            step_index=min(state.step, steps),
-            step_count=steps,
-            step_hash=state.step_hash,
-            started_at=state.started_at,
-            until=until,
-            message=message,
-        )
-
-    def _recheck_s(
-        self,
-        after: Record,
-        cause: Cause,
-        strict: traffic.Confirmation | None,
-        shown: traffic.Confirmation | None,
-        *,
-        serves: bool,
-        busy: bool,
-    ) -> float:
-        """The earliest moment at which something that makes no event can have changed."""
-        waits = [QUIET_RECHECK_S if serves else PROGRESS_RECHECK_S]
-        if cause.reason.kind is Kind.STALL:
-            waits = [FAILURE_RECHECK_S]
-        if self.obstacle is not None:
-            waits.append(PREREQUISITE_RECHECK_S)
-        if after != self.before or busy:
-            waits.append(traffic.CONFIRM_RECHECK_S)
-        for confirmation in (strict, shown):
-            if confirmation is not None and confirmation.recheck_s is not None:
-                waits.append(confirmation.recheck_s)
-        _, _, until = machine.describe(after, self.spec.rollout, paused=self.spec.paused)
-        if until is not None:
-            waits.append(max(0.05, (until - self.snapshot.now).total_seconds()))
-        elif after.rollout is not None:
-            waits.append(traffic.MEMBERS_RECHECK_S if after.routed else PROGRESS_RECHECK_S)
-        if (wait := next_look_s(after, self.spec.rollout, self.snapshot.now)) is not None:
-            waits.append(wait)
-        return min(waits)
+def _same_table(before: Record, after: Record) -> bool:
+    return (before.routed, before.stable) == (after.routed, after.stable)
 
 
 def _halted(snapshot: Snapshot, cause: Cause, recheck_s: float, *, ready: bool | None = False) -> Plan:

@@ -40,6 +40,8 @@ class RolloutReport:
     started_at: datetime
     until: datetime | None
     message: str
+    peak_replicas: int  # pods of all revisions at the moment with the most of them
+    peak_devices: Mapping[str, int]  # the same in extended resources, e.g. {"nvidia.com/gpu": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,10 @@ def _rollout(report: RolloutReport) -> JsonObject:
         "stepCount": report.step_count,
         "startedAt": rfc3339(report.started_at),
         "message": report.message,
+        "peakReplicas": report.peak_replicas,
     }
+    if report.peak_devices:
+        line["peakDevices"] = dict(report.peak_devices)
     if report.step_hash:
         line["stepHash"] = report.step_hash
     if report.until is not None:

@@ -13,6 +13,7 @@ from tests.simulated.control import Mode
 from tests.simulated.pods import Pod
 from tests.simulated.simulation import Simulation
 
+EVERY_ADDRESS = "0.0.0.0"
 _MODEL = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>\d+))?(?P<ready>/ready)?")
 TENSORS = {
     "inputs": [{"name": "INPUT__0", "datatype": "FP32", "shape": [-1, 4]}],
@@ -23,8 +24,9 @@ TENSORS = {
 class PodPorts:
     """Listens on every address: the one that was called tells which pod was meant."""
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: Simulation, address: str = EVERY_ADDRESS) -> None:
         self._simulation = simulation
+        self._address = address
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
@@ -34,7 +36,7 @@ class PodPorts:
             # Cancelled with its connection: a silent pod must not keep what waits for it.
             runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
             await runner.setup()
-            await web.TCPSite(runner, "0.0.0.0", port, backlog=1024).start()
+            await web.TCPSite(runner, self._address, port, backlog=1024).start()
             self._runners.append(runner)
 
     async def stop(self) -> None:

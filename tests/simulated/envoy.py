@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import orjson
@@ -60,10 +60,11 @@ class SimulatedEnvoy:
         before = self.clusters
         try:
             self.clusters = _clusters(files.get(names.CLUSTERS_KEY, ""))
+            if self.clusters.flaw:
+                self.clusters = replace(self.clusters, version=before.version)
+                self.cds.rejected += 1
         except Unreadable:
             self.cds.failure += 1
-        except Refused:
-            self.cds.rejected += 1
         fresh = self._forget_changed(before)
         try:
             read = _routes(files.get(names.ROUTES_KEY, ""))

@@ -3,7 +3,8 @@
 What was measured with Envoy 1.40 (test_router_contract.py holds both to it):
 
     no JSON, or no resources in it                   update_failure grows, the old table stays
-    a cluster twice; a route without match or action update_rejected grows, the old table stays
+    a cluster twice                                  update_rejected grows, the version stays, the rest of the file is in force
+    a route without match or action                  update_rejected grows, the old table stays
     a route that names an unknown cluster            accepted: its requests get 503
     an aggregate of unknown clusters                 accepted
     no route configuration among the resources       accepted: the version moves, the old table stays
@@ -26,7 +27,7 @@ class Unreadable(Exception):
 
 
 class Refused(Exception):
-    """Envoy parses the file and will not have it: it counts an update_rejected."""
+    """Envoy parses the routes and will not have them: it counts an update_rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class ClustersFile:
     version: str
     own: Mapping[str, bytes]  # clusters with pods of their own → definition
     aggregates: Mapping[str, tuple[str, ...]]  # clusters around others → those, by priority
+    flaw: str = ""  # an update with one is rejected, and yet its other clusters come and go
 
     def resolve(self, cluster: str) -> tuple[str, ...]:
         """The clusters with pods that a request to `cluster` may reach; () for an unknown one."""
@@ -77,18 +79,18 @@ def read_clusters(text: str) -> ClustersFile:
     version, resources = _discovery_response(text)
     own: dict[str, bytes] = {}
     aggregates: dict[str, tuple[str, ...]] = {}
+    flaw = ""
     for resource in resources:
-        name = resource.get("name")
-        if not isinstance(name, str) or not name:
-            raise Refused("a cluster has no name")
+        name = str(resource["name"])
         if name in own or name in aggregates:
-            raise Refused(f"duplicate cluster {name} found")
+            flaw = f"duplicate cluster {name} found"
+            continue
         kind = resource.get("cluster_type") or {}
         if kind.get("name") == "envoy.clusters.aggregate":
             aggregates[name] = tuple(kind["typed_config"]["clusters"])
         else:
             own[name] = orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
-    return ClustersFile(version=version, own=own, aggregates=aggregates)
+    return ClustersFile(version=version, own=own, aggregates=aggregates, flaw=flaw)
 
 
 def read_routes(text: str) -> RoutesFile:

@@ -1,0 +1,165 @@
+"""What a workload acts on: one namespace, through a client that bypasses the proxy, with the independent watcher's eyes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.client import MODEL_DEPLOYMENTS, Client
+from tests.faults.truth import Object, World
+
+NAME = "fraud"
+STEP_S = 110.0  # a workload's own waits: longer than any fault lasts
+
+
+class StuckError(Exception):
+    """The workload cannot go on: what it waits for does not come."""
+
+
+def manifest(name: str = NAME, *, version: int = 1, **spec: Any) -> Object:
+    """A ModelDeployment that is quick: pauses of a second, no long delays."""
+    rollout = {
+        "canary": {"steps": [{"setWeight": 50}, {"pause": {"durationSeconds": 1}}]},
+        "scaleDownDelaySeconds": 1,
+        "drainTimeoutSeconds": 2,
+        "progressDeadlineSeconds": 600,
+    }
+    return {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"version": f"{version}.0.0", "storageUri": f"pvc://models/{name}/{version}"},
+            "replicas": 2,
+            "traffic": {"router": {"replicas": 1}},
+            "rollout": rollout,
+            **spec,
+        },
+    }
+
+
+@dataclass(slots=True)
+class Stage:
+    client: Client
+    world: World
+    edits: list[str] = field(default_factory=list)  # what the workload did, for the evidence
+    last_edit_at: float = 0.0  # monotonic
+
+    @property
+    def namespace(self) -> str:
+        return self.world.namespace
+
+    def _path(self, name: str) -> str:
+        return f"{MODEL_DEPLOYMENTS.format(self.namespace)}/{name}"
+
+    def note(self, words: str) -> None:
+        self.last_edit_at = asyncio.get_running_loop().time()
+        self.edits.append(words)
+
+    async def create(self, body: Mapping[str, Any]) -> Object:
+        created = await self.client.create(MODEL_DEPLOYMENTS.format(self.namespace), body)
+        self.note(f"create {body['metadata']['name']}")
+        return created
+
+    async def edit(self, spec: Mapping[str, Any], name: str = NAME) -> Object:
+        changed = await self.client.merge(self._path(name), {"spec": spec})
+        self.note(f"edit {name}: {spec}")
+        return changed
+
+    async def annotate(self, name: str = NAME, **annotations: str) -> None:
+        marks = {f"slipway.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        await self.client.merge(self._path(name), {"metadata": {"annotations": marks}})
+        self.note(f"annotate {name}: {marks}")
+
+    async def delete(self, name: str = NAME, *, propagation: str = "Background") -> None:
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        (await self.client.request("DELETE", self._path(name), options)).expect(200, 202)
+        self.note(f"delete {name} ({propagation})")
+
+    async def wipe_status(self, name: str = NAME) -> None:
+        """Somebody removes the whole status; an object that is gone has none."""
+        answer = await self.client.request(
+            "PATCH", f"{self._path(name)}/status", {"status": None}, content_type="application/merge-patch+json"
+        )
+        answer.expect(200, 404)
+        self.note(f"wipe the status of {name}")
+
+    async def until(self, complaint: Callable[[], str], what: str, seconds: float = STEP_S) -> None:
+        """Raises StuckError with the last complaint."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        if words := await self.world.until(complaint, deadline):
+            raise StuckError(f"{what}: not within {seconds:g} s: {words}")
+
+    # ── what status says ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def resource(self, name: str = NAME) -> Object | None:
+        return self.world.get("modeldeployments", name)
+
+    def is_settled(
+        self,
+        *,
+        ready: bool = True,
+        reason: str = "Serving",
+        stable: int | None = 1,
+        live: tuple[int, ...] = (1,),
+        name: str = NAME,
+    ) -> str:
+        """ "" if status says this of the newest spec and the Deployments agree, otherwise what differs."""
+        resource = self.resource(name)
+        if resource is None:
+            return f"{name} does not exist"
+        status = resource.get("status") or {}
+        generation, observed = resource["metadata"]["generation"], status.get("observedGeneration")
+        if observed != generation:
+            return f"{name}: observedGeneration {observed}, generation {generation}"
+        found = condition(resource, "Ready")
+        if (found.get("status"), found.get("reason")) != (str(ready), reason):
+            words = f"{found.get('status')}/{found.get('reason')}: {found.get('message')}"
+            return f"{name}: Ready is {words}; expected {ready}/{reason}"
+        if status.get("stableRevision") != stable:
+            return f"{name}: stableRevision {status.get('stableRevision')}, expected {stable}"
+        if status.get("rollout"):
+            return f"{name}: a rollout is under way: {status['rollout'].get('message') or status['rollout']}"
+        numbers = tuple(line["revision"] for line in status.get("revisions") or ())
+        if numbers != live:
+            return f"{name}: revisions {numbers}, expected {live}"
+        wanted = sorted([f"{name}-router", *(f"{name}-r{number}" for number in live)])
+        deployments = sorted(key for key in self.world.all("deployments") if key.startswith(f"{name}-r"))
+        return "" if deployments == wanted else f"{name}: Deployments {deployments}, expected {wanted}"
+
+    def is_gone(self, name: str = NAME) -> str:
+        """ "" if nothing of it is left."""
+        if self.resource(name) is not None:
+            return f"{name} still exists"
+        left = [
+            f"{kind}/{item['metadata']['name']}"
+            for (kind, _), item in self.world.live.items()
+            if (item["metadata"].get("labels") or {}).get("slipway.dev/deployment") == name
+        ]
+        return f"left of {name}: {', '.join(sorted(left))}" if left else ""
+
+    def is_at_open_pause(self, weight: int, revision: int, name: str = NAME) -> str:
+        """ "" if status says that this revision has this verified share and waits for a person."""
+        status = (self.resource(name) or {}).get("status") or {}
+        found = condition(self.resource(name) or {}, "Ready")
+        verified = {line["revision"]: line["verifiedWeight"] for line in status.get("revisions") or ()}
+        if found.get("reason") == "PausedAtStep" and verified.get(revision) == weight:
+            return ""
+        return f"{name}: Ready is {found.get('reason')}: {found.get('message')}; verified weights {verified}"
+
+    def says(self, reason: str, name: str = NAME) -> str:
+        """ "" if the newest spec is answered with this reason of Ready."""
+        resource = self.resource(name) or {}
+        found = condition(resource, "Ready")
+        if found.get("reason") == reason and found.get("observedGeneration") == resource["metadata"]["generation"]:
+            return ""
+        return f"{name}: Ready is {found.get('reason')}: {found.get('message')}; expected {reason}"
+
+
+def condition(resource: Object, type_: str) -> Object:
+    for item in (resource.get("status") or {}).get("conditions") or ():
+        if item["type"] == type_:
+            return dict(item)
+    return {}

@@ -1,0 +1,80 @@
+"""Which table each router really holds: the stand-in's word, sampled all through the campaign past the operator."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.simulated.control import RouterState, read_router
+
+INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    asked_at: float  # monotonic
+    answered_at: float
+    routers: tuple[RouterState, ...]
+
+
+@dataclass(slots=True)
+class Tables:
+    """The samples of one namespace."""
+
+    samples: list[Sample] = field(default_factory=list)
+
+    def before(self, moment: float) -> tuple[RouterState, ...]:
+        """What routers held when last seen before this moment."""
+        index = bisect_right([sample.answered_at for sample in self.samples], moment)
+        return self.samples[index - 1].routers if index else ()
+
+    def after(self, moment: float) -> Sample | None:
+        """The first look that began after this moment."""
+        index = bisect_left([sample.asked_at for sample in self.samples], moment)
+        return self.samples[index] if index < len(self.samples) else None
+
+
+class Sampler:
+    """One poll for all namespaces."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._tables: dict[str, Tables] = defaultdict(Tables)
+        self._task: asyncio.Task[None] | None = None
+
+    def tables(self, namespace: str) -> Tables:
+        return self._tables[namespace]
+
+    def forget(self, namespace: str) -> None:
+        self._tables.pop(namespace, None)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="sampler")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def check(self) -> None:
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession(trust_env=False) as session:
+            while True:
+                asked_at = loop.time()
+                async with session.get(f"{self._url}/routers") as answer:
+                    answer.raise_for_status()
+                    found = [read_router(item) for item in await answer.json()]
+                by_namespace: dict[str, list[RouterState]] = defaultdict(list)
+                for router in found:
+                    by_namespace[router.namespace].append(router)
+                for namespace, tables in list(self._tables.items()):
+                    tables.samples.append(Sample(asked_at, loop.time(), tuple(by_namespace[namespace])))
+                await asyncio.sleep(INTERVAL_S)

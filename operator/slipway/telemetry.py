@@ -62,6 +62,9 @@ leader_transitions = Counter(
 _queue_depth = Gauge("slipway_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)
 _queue_age = Gauge("slipway_queue_age_seconds", "Age of the key that waits longest.", registry=REGISTRY)
 _objects = Gauge("slipway_cached_objects", "Objects in the caches.", ["resource"], registry=REGISTRY)
+_router_rolls = Gauge(
+    "slipway_router_rolls", "Deployments whose routers are being replaced with a new template.", registry=REGISTRY
+)
 _leader = Gauge("slipway_leader", "1 while this process may write.", registry=REGISTRY)
 _build = Gauge("slipway_build_info", "Always 1; the version is in the label.", ["version"], registry=REGISTRY)
 _build.labels(__version__).set(1)
@@ -75,6 +78,10 @@ def watch_queue(depth: Callable[[], int], oldest_age_s: Callable[[], float]) -> 
 
 def watch_store(resource: str, size: Callable[[], int]) -> None:
     _objects.labels(resource).set_function(size)
+
+
+def watch_router_rolls(count: Callable[[], int]) -> None:
+    _router_rolls.set_function(count)
 
 
 def watch_leadership(is_leader: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ from slipway.build.router import build_router_config_map, build_router_deploymen
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_config_map
 from slipway.core import ownership
-from slipway.core.drift import needs_write, sealed
+from slipway.core.drift import is_covered, needs_write, sealed
 from slipway.core.plan import Action, Apply, Create, Delete
 from slipway.core.record import Record, to_json
 from slipway.core.revisions import Revision, build_controller_revision
@@ -21,6 +21,8 @@ from slipway.core.snapshot import Children
 
 # What goes when a revision has drained. Its ControllerRevision and ConfigMap stay: they can bring it back.
 _DRAINED_KINDS = ("Deployment", "Service", "PodDisruptionBudget")
+# So many deployments at a time get a new router template: one that does not start is seen before it is everywhere.
+ROUTER_ROLLS = 3
 _FROM_REPLICAS = 2  # a budget on a single pod would only block drains of its node
 
 
@@ -110,6 +112,34 @@ def desired_children(
         manifests.append(build_router_disruption_budget(namespace=namespace, deployment=name))
     manifests.append(build_client_service(namespace=namespace, deployment=name))
     return tuple(sealed(_owned_by(manifest, resource)) for manifest in manifests)
+
+
+def with_held_router(desired: tuple[JsonObject, ...], present: Owned, deployment: str) -> tuple[JsonObject, ...]:
+    """The same children, but the routers keep the pod template that they have: a new one would replace every router, and
+    with them the connections and the counters of a rollout under way. Their number may change."""
+    name = names.router_name(deployment)
+    live = present.get("Deployment", name)
+    if live is None:
+        return desired
+    return tuple(
+        _held(manifest, live) if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", name) else manifest
+        for manifest in desired
+    )
+
+
+def _held(manifest: JsonObject, live: JsonObject) -> JsonObject:
+    template = live["spec"]["template"]
+    if is_covered(manifest["spec"]["template"], template):
+        return manifest
+    metadata = {**manifest["metadata"], "annotations": _without_seal(manifest)}
+    held = {**manifest, "metadata": metadata, "spec": {**manifest["spec"], "template": template}}
+    # Without the seal of another template, what lies there is what is wanted, unless something else differs.
+    return held if is_covered(held, live) else sealed(held)
+
+
+def _without_seal(manifest: JsonObject) -> JsonObject:
+    annotations = manifest["metadata"].get("annotations") or {}
+    return {key: value for key, value in annotations.items() if key != names.ANNOTATION_APPLIED_HASH}
 
 
 def _owned_by(manifest: JsonObject, resource: JsonObject) -> JsonObject:

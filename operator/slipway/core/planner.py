@@ -11,12 +11,14 @@ from dataclasses import replace
 from slipway.api import names
 from slipway.api.parse import parse_spec
 from slipway.api.status import Cause, Reason
+from slipway.api.types import JsonObject
 from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes
 from slipway.core import children as kids
 from slipway.core import rollout as machine
 from slipway.core import traffic
 from slipway.core.children import Running
+from slipway.core.diagnosis import is_ready
 from slipway.core.facts import Facts, spec_cause
 from slipway.core.findings import PREREQUISITE_RECHECK_S, Outcome, collect, confirmed_table, next_look
 from slipway.core.news import news_of, turned
@@ -69,7 +71,7 @@ class _Pass(Facts):
         table = self._render(self.before) if self.before.routed else None
         strict, shown = self._confirmations(table)
         after, may_remove = self._decide(strict)
-        gone = removable(self.before, strict)
+        gone = () if self._is_held(after) else removable(self.before, strict, self.ready)
         deletions: list[Delete] = []
         for number in gone:
             drained = kids.drained_children(resource, self.present, number)
@@ -79,8 +81,10 @@ class _Pass(Facts):
         files = table if table is not None and _same_table(self.before, after) else self._render(after)
         running = self._running(after, gone)
         desired = kids.desired_children(resource, spec, self.snapshot.platform, after, files, running, self.new)
-        actions = kids.actions_towards(desired, self.present)
         routers = router_pods(self.snapshot.resource, self.snapshot.children)
+        if self._holds_routers(after, routers):
+            desired = kids.with_held_router(desired, self.present, resource["metadata"]["name"])
+        actions = kids.actions_towards(desired, self.present)
         if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
             actions += traffic.pokes(routers, None, now)
         elif strict is not None and strict.lagging:
@@ -149,7 +153,8 @@ class _Pass(Facts):
         if record.rollout is not None:
             trial = self._trial(record, confirmation)
             record = machine.advance(record, spec.rollout, trial, wanted, versions, now, paused=spec.paused)
-        record = retire(record, spec.rollout, confirmation, now)
+        if not self._is_held(record):
+            record = retire(record, spec.rollout, confirmation, self.ready, now)
         routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
         if routed != self.before.routed:
             record = replace(record, routed=routed, changed_at=now)
@@ -172,11 +177,17 @@ class _Pass(Facts):
         if state is None:
             return traffic.Aim(revision=record.stable, weight=100, needed_members=1)
         weight = machine.aim_weight(state, self.spec.rollout)
-        if self.spec.paused and record.stable is not None:
+        if self._is_held(record):
+            if not record.is_routed(state.revision):
+                return traffic.Aim(revision=None, weight=0, needed_members=1)
             weight = min(weight, record.weight_of(state.revision))
         # The first candidate may serve as soon as one pod is ready; later ones bring the capacity for their share first.
         needed = 1 if record.stable is None else machine.replicas_for(weight, self.spec.replicas)
         return traffic.Aim(revision=state.revision, weight=weight, needed_members=needed)
+
+    def _is_held(self, record: Record) -> bool:
+        """spec.paused: no pod, weight or route changes, except for safety and to repair drift."""
+        return self.spec.paused and record.stable is not None
 
     def _wanted_replicas(self, record: Record, number: int) -> int:
         state = record.rollout
@@ -192,17 +203,27 @@ class _Pass(Facts):
             revision = self.revisions.get(number)
             if revision is None or number in gone:
                 continue
-            leaving = after.retires(number) is not None
-            if leaving:
-                name = names.revision_name(self.snapshot.resource["metadata"]["name"], number)
-                live = self.present.get("Deployment", name)
+            name = names.revision_name(self.snapshot.resource["metadata"]["name"], number)
+            live = self.present.get("Deployment", name)
+            has = int(live["spec"].get("replicas", 1)) if live is not None else 0
+            if after.retires(number) is not None:
                 if live is None:
                     continue
-                replicas = int(live["spec"].get("replicas", 1))
+                replicas = has
             else:
-                replicas = self._wanted_replicas(after, number)
+                # Edited steps may ask for less while the routers still send more: on trial nothing shrinks by itself.
+                keeps = 0 if number == after.stable else min(has, self.spec.replicas)
+                replicas = max(keeps, self._wanted_replicas(after, number))
             found.append(Running(revision=revision, replicas=replicas, digest=self.digests.get(number)))
         return tuple(found)
+
+    def _holds_routers(self, after: Record, routers: tuple[JsonObject, ...]) -> bool:
+        """A new router template waits for a quiet moment, of this deployment and of the fleet; unless no router is ready:
+        then there is nothing to protect, and the new template may be the cure."""
+        if not any(is_ready(pod) for pod in routers):
+            return False
+        is_busy = any(record.rollout is not None or record.retiring for record in (self.before, after))
+        return is_busy or self.snapshot.router_rolls_elsewhere >= kids.ROUTER_ROLLS
 
     def _acknowledge(self) -> RemoveAnnotations:
         metadata = self.snapshot.resource["metadata"]

@@ -94,4 +94,5 @@ class Snapshot:
     routers: tuple[RouterView, ...] = ()
     models: tuple[ModelState, ...] = ()
     signature: Signature | None = None  # asked for only when status lacks the one of the serving revision
+    router_rolls_elsewhere: int = 0  # other deployments whose routers are being replaced now
     claim_exists: bool | None = None  # None: not asked, because nothing depends on it now

@@ -65,6 +65,7 @@ def compose(parts: Parts) -> Reconcile:
     from slipway.adapters.router import Routers
     from slipway.adapters.triton import Triton
     from slipway.loop.apply import Applier
+    from slipway.loop.fleet import Fleet
     from slipway.loop.observe import Observer
     from slipway.loop.reconcile import Reconciler
     from slipway.loop.report import Reporter
@@ -87,6 +88,7 @@ def compose(parts: Parts) -> Reconcile:
         clock=parts.clock,
         platform=parts.settings.platform,
         profiles=parts.profiles,
+        fleet=Fleet(parts.stores.deployments),
         claim_exists=claim_exists,
     )
     reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments)

@@ -22,6 +22,7 @@ from slipway.core.snapshot import (
     Snapshot,
 )
 from slipway.errors import SlipwayError, Unreachable
+from slipway.loop.fleet import Fleet
 
 
 class RouterDoor(Protocol):
@@ -44,20 +45,23 @@ class Observer:
     clock: Clock
     platform: Platform
     profiles: Callable[[], Profiles]
+    fleet: Fleet
     claim_exists: Callable[[str, str], Awaitable[bool]]
-    silent_since: dict[str, float] = field(default_factory=dict)  # router pod uid → monotonic seconds
+    # namespace, name → router pod uid → monotonic seconds; of the pods that were silent when last asked
+    silent_since: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
     async def observe(self, namespace: str, name: str) -> Snapshot | None:
         """The snapshot of one ModelDeployment, None if it is gone. Raises TransientError if the API server must be asked
         and does not answer; silent routers and Tritons are facts, not errors."""
         resource = self.stores.model_deployments.get(namespace, name)
         if resource is None:
+            self.silent_since.pop((namespace, name), None)
             return None
         children = self._children(namespace, name)
         claim = questions.claim_to_look_up(resource, children)
         model_name = (resource.get("spec") or {}).get("modelName") or name
         routers, models, signature, claim_exists = await asyncio.gather(
-            asyncio.gather(*(self._ask_router(pod) for pod in questions.routers_to_ask(resource, children))),
+            self._ask_routers(namespace, name, questions.routers_to_ask(resource, children)),
             asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(resource, children))),
             self._read_signature(questions.signature_to_read(resource, children), model_name),
             self._look_up(namespace, claim),
@@ -68,9 +72,10 @@ class Observer:
             platform=self.platform,
             profiles=self.profiles(),
             children=children,
-            routers=tuple(routers),
+            routers=routers,
             models=tuple(model for model in models if model is not None),
             signature=signature,
+            router_rolls_elsewhere=self.fleet.rolling_elsewhere(namespace, name),
             claim_exists=claim_exists,
         )
 
@@ -86,15 +91,24 @@ class Observer:
             pods=stores.pods.for_deployment(namespace, name),
         )
 
-    async def _ask_router(self, pod: JsonObject) -> RouterView:
+    async def _ask_routers(self, namespace: str, name: str, pods: tuple[JsonObject, ...]) -> tuple[RouterView, ...]:
+        """All at once. Who is silent now is remembered until it answers or is gone."""
+        before = self.silent_since.pop((namespace, name), {})
+        silent: dict[str, float] = {}
+        views = await asyncio.gather(*(self._ask_router(pod, before, silent) for pod in pods))
+        if silent:
+            self.silent_since[namespace, name] = silent
+        return tuple(views)
+
+    async def _ask_router(self, pod: JsonObject, before: dict[str, float], silent: dict[str, float]) -> RouterView:
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
         try:
             answer = await self.routers.inspect(questions.pod_ip(pod))
         except Unreachable as error:
-            since = self.silent_since.setdefault(uid, self.clock.monotonic())
-            silent_s = self.clock.monotonic() - since
+            now = self.clock.monotonic()
+            silent[uid] = before.get(uid, now)
+            silent_s = now - silent[uid]
             return RouterView(pod=name, answer=None, error=str(error), unreachable_s=silent_s, pod_ready=is_ready(pod))
-        self.silent_since.pop(uid, None)
         return RouterView(pod=name, answer=answer, pod_ready=is_ready(pod))
 
     async def _ask_model(self, pod: JsonObject, model: str) -> ModelState | None:

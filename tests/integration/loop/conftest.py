@@ -22,6 +22,7 @@ from slipway.core.snapshot import ModelState, Profiles, RouterAnswer, Signature
 from slipway.errors import NotFound, Unreachable
 from slipway.handlers.caches import OWNED
 from slipway.loop.apply import Applier
+from slipway.loop.fleet import Fleet
 from slipway.loop.observe import Observer
 from slipway.loop.reconcile import Reconciler
 from slipway.loop.report import Reporter
@@ -150,6 +151,7 @@ async def bench(control_plane: ControlPlane, kube_api: KubeApi) -> AsyncIterator
                 clock=clock,
                 platform=platform(),
                 profiles=lambda: Profiles(data=PROFILES),
+                fleet=Fleet(stores.deployments),
                 claim_exists=claim_exists,
             ),
             applier=Applier(cluster=counting, stores=stores),  # type: ignore[arg-type]

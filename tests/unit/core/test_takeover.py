@@ -434,3 +434,12 @@ def test_ready_stays_while_the_old_revision_is_taken_out_of_the_table() -> None:
     rolling = said[said.index("False") :]
     assert "False" not in rolling[rolling.index("True") :]
     assert it.weights() == {2: 100}
+
+
+def test_the_peak_of_pods_and_devices_is_in_status_before_the_first_new_pod() -> None:
+    it = serving(replicas=2)
+    it.edit(model=model("2"), runtime={"resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "4"}}})
+    it.run_pass()
+    rollout = it.resource["status"]["rollout"]
+    assert rollout["stage"] == "Provisioning"
+    assert (rollout["peakReplicas"], rollout["peakDevices"]) == (4, {"nvidia.com/gpu": 2}), "stable runs without a GPU"

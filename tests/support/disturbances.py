@@ -32,6 +32,9 @@ KINDS = [
     ("ConfigMap", "fraud-r1"),
     ("Service", "fraud-r1"),
     ("Deployment", "fraud-r1"),
+    ("ConfigMap", "fraud-r2"),
+    ("Service", "fraud-r2"),
+    ("Deployment", "fraud-r2"),
     ("ConfigMap", "fraud-router"),
     ("Deployment", "fraud-router"),
     ("Service", "fraud"),
@@ -139,3 +142,11 @@ def mend(it: World) -> None:
     steps = ((it.resource["spec"].get("rollout") or {}).get("canary") or {}).get("steps")
     it.edit(paused=False, **({} if steps else {"rollout": {"scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20}}))
     it.rest()
+
+
+def happen(it: World, events: list[Disturbance], *, then_s: float = 40.0) -> World:
+    """One after another, and then some time; the world's guards look at every write."""
+    for kind, value in events:
+        disturb(it, kind, value)
+    it.run(then_s)
+    return it

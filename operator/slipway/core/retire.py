@@ -9,13 +9,16 @@ routed, because a name that is gone empties Envoy's cluster at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from slipway.api.types import Rollout
 from slipway.core.record import Record, Retiring
 from slipway.core.traffic import Confirmation
+
+
+DRAIN_RECHECK_S = 0.5  # requests in flight end without an event
 
 
 def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
@@ -28,7 +31,9 @@ def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
     )
 
 
-def retire(record: Record, rollout: Rollout, confirmation: Confirmation | None, now: datetime) -> Record:
+def retire(
+    record: Record, rollout: Rollout, confirmation: Confirmation | None, ready: Mapping[int, int], now: datetime
+) -> Record:
     """One step for each revision that leaves. `confirmation` is of the table that `record` describes."""
     confirmed = confirmation is not None and confirmation.complete
     entries, routed = [], record.routed
@@ -45,17 +50,28 @@ def retire(record: Record, rollout: Rollout, confirmation: Confirmation | None, 
         waited_s = (now - entry.zero_at).total_seconds()
         hold_s = rollout.scale_down_delay_s if entry.hold else 0
         drained = confirmation is not None and confirmation.active.get(entry.revision, 0) == 0
-        if waited_s >= hold_s and (drained or waited_s >= hold_s + rollout.drain_timeout_s):
+        over = waited_s >= hold_s and (drained or waited_s >= hold_s + rollout.drain_timeout_s)
+        if over and _can_go(record, entry.revision, ready):
             routed = tuple(item for item in routed if item.revision != entry.revision)
         entries.append(entry)
     return replace(record, retiring=tuple(entries), routed=routed)
 
 
-def removable(before: Record, confirmation: Confirmation | None) -> tuple[int, ...]:
+def _can_go(record: Record, number: int, ready: Mapping[int, int]) -> bool:
+    """What answers stays while nothing that has the traffic does: it is the way back."""
+    others = any(entry.weight and ready.get(entry.revision, 0) for entry in record.routed if entry.revision != number)
+    return others or ready.get(number, 0) == 0
+
+
+def removable(before: Record, confirmation: Confirmation | None, ready: Mapping[int, int]) -> tuple[int, ...]:
     """Revisions whose pods may be deleted now: out of the table that an *earlier* pass wrote and every router confirms."""
     if before.routed and (confirmation is None or not confirmation.complete):
         return ()
-    return tuple(entry.revision for entry in before.retiring if not before.is_routed(entry.revision))
+    return tuple(
+        entry.revision
+        for entry in before.retiring
+        if not before.is_routed(entry.revision) and _can_go(before, entry.revision, ready)
+    )
 
 
 def forget(record: Record, gone: Iterable[int]) -> Record:
@@ -66,9 +82,9 @@ def forget(record: Record, gone: Iterable[int]) -> Record:
 
 def next_look_s(record: Record, rollout: Rollout, now: datetime) -> float | None:
     """When a delay or a drain timeout ends, the earliest of them."""
-    waits = [
-        max(0.1, (rollout.scale_down_delay_s if entry.hold else 0) - (now - entry.zero_at).total_seconds())
+    left = [
+        (rollout.scale_down_delay_s if entry.hold else 0) - (now - entry.zero_at).total_seconds()
         for entry in record.retiring
         if entry.zero_at is not None and record.is_routed(entry.revision)
     ]
-    return min(waits, default=None)
+    return min((wait if wait > 0 else DRAIN_RECHECK_S for wait in left), default=None)

@@ -164,7 +164,9 @@ def _step(
     record: Record, state: RolloutState, rollout: Rollout, trial: Trial, version_of: dict[int, str], now: datetime
 ) -> Record:
     if state.direct or state.step >= len(rollout.steps):
-        if trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
+        # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
+        whole = record.stable is None or trial.ready >= trial.needed
+        if whole and trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
             return _promote(record, state, version_of, now)
         return record
     step = rollout.steps[state.step]
@@ -218,6 +220,9 @@ def _promote(record: Record, state: RolloutState, version_of: dict[int, str], no
 def reject(record: Record, spec_hash: str, cause: Cause, version_of: dict[int, str], now: datetime) -> Record:
     """Give the revision up: its share goes to stable at once, and its spec is not tried again unasked."""
     assert record.rollout is not None  # the caller has checked it
+    if record.rollout.direct and record.rejected is not None:
+        # A rollback that failed or was aborted: the spec's own revision is still stable, and nothing is wrong with it.
+        return replace(_end(record, "Aborted", cause.message, version_of, now), rejected=None)
     rejection = Rejection(
         spec_hash=spec_hash,
         revision=record.rollout.revision,

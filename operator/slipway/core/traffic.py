@@ -133,44 +133,54 @@ def next_table(
         # Nothing answers yet, so the first table costs nobody anything.
         return (Weighted(revision=trial, weight=100),)
     present = {entry.revision: entry.weight for entry in record.routed}
+    written = dict(present)
     confirmed = confirmation is not None and confirmation.complete
     members = confirmation.members if confirmation is not None else {}
     base = stable if stable in present else None
     if trial is not None and trial not in present:
         if confirmed and ready.get(trial, 0) > 0:
             present[trial] = 0
-        return _table(_lowered(present, base, trial))
-    after = _lowered(present, base, trial)
+        return _table(_lowered(present, base, trial, ready))
+    after = _lowered(present, base, trial, ready)
     if trial is None or trial == stable:
         return _table(after)
     now_weight = after[trial]
-    if aim.weight < now_weight and base is not None:
+    if aim.weight < now_weight and base is not None and _can_take(base, trial, ready):
         after[base] += now_weight - aim.weight
         after[trial] = aim.weight
     elif (
         aim.weight > now_weight
-        and after == {entry.revision: entry.weight for entry in record.routed}  # one direction at a time
+        and after == written  # one direction at a time
         and confirmed
         and ready.get(trial, 0) >= aim.needed_members
         and members.get(trial, 0) >= aim.needed_members
     ):
-        giver = base if base is not None else max(after, key=lambda number: (number != trial, after[number]))
-        if giver != trial:
-            after[giver] -= aim.weight - now_weight
-            after[trial] = aim.weight
+        # Who leaves and still has a share gives first: stable had no pod to take it over.
+        missing = aim.weight - now_weight
+        for giver in sorted(after, key=lambda number: (number == base, -after[number])):
+            given = min(missing, after[giver]) if giver != trial else 0
+            after[giver] -= given
+            after[trial] += given
+            missing -= given
     return _table(after)
 
 
-def _lowered(present: dict[int, int], base: int | None, trial: int | None) -> dict[int, int]:
+def _lowered(present: dict[int, int], base: int | None, trial: int | None, ready: Mapping[int, int]) -> dict[int, int]:
     """Whoever is neither stable nor on trial loses its share to stable, at once. Without a stable it keeps the share
     until the new candidate can take it: it is all that answers."""
     after = dict(present)
     if base is not None:
         for number in after:
-            if number not in (base, trial):
+            if number not in (base, trial) and _can_take(base, number, ready):
                 after[base] += after[number]
                 after[number] = 0
     return after
+
+
+def _can_take(stable: int, giver: int, ready: Mapping[int, int]) -> bool:
+    """Capacity before weight, on the way back too: nothing is taken from pods that answer and given to none. If neither
+    answers, traffic goes to stable."""
+    return ready.get(stable, 0) > 0 or ready.get(giver, 0) == 0
 
 
 def _table(weights: Mapping[int, int]) -> tuple[Weighted, ...]:

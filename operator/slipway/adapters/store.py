@@ -31,18 +31,22 @@ from slipway.adapters.resources import (
     SERVICES,
     Resource,
 )
+from slipway.adapters.shelf import Key, Shelf
 from slipway.api.names import LABEL_DEPLOYMENT
 from slipway.api.types import Json, JsonObject
 
-Key = tuple[str, str]  # namespace, name
-Subscriber = Callable[[JsonObject | None, JsonObject | None], None]  # before, after; None: absent
+# Before, after; None: absent. Of what was before, a large object may have its metadata alone.
+Subscriber = Callable[[JsonObject | None, JsonObject | None], None]
+
+
+_LEFT_OUT = {REPLICA_SETS.kind: ("spec", "status"), PODS.kind: ("spec",)}
 
 
 class Store:
     """Objects of one kind. Treat what it returns as read-only: everybody shares it."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, JsonObject] = {}
+        self._objects = Shelf()
         self._by_deployment: dict[Key, set[Key]] = {}
         self._deleted: dict[Key, int] = {}  # deletions seen since the last list, with their resourceVersion
         # uids of objects that we deleted, with what was the newest version then, until the watch or a list knows it too
@@ -63,7 +67,8 @@ class Store:
 
     def for_deployment(self, namespace: str, name: str) -> tuple[JsonObject, ...]:
         """Objects in `namespace` that carry the deployment label `name`, whoever owns them, by name."""
-        return tuple(self._objects[key] for key in sorted(self._by_deployment.get((namespace, name), ())))
+        found = (self._objects.get(key) for key in sorted(self._by_deployment.get((namespace, name), ())))
+        return tuple(obj for obj in found if obj is not None)
 
     def known(self) -> tuple[Key, ...]:
         """(namespace, name) of every object."""
@@ -91,8 +96,7 @@ class Store:
         """A DELETED event; its object carries the resourceVersion of the deletion."""
         key, version = _key(obj), _version(obj)
         self.saw(version)
-        stored = self._objects.get(key)
-        if stored is not None and _version(stored) > version:
+        if key in self._objects and self._version_of(key) > version:
             return
         self._deleted[key] = version
         self._ended.pop(_uid(obj), None)
@@ -129,7 +133,7 @@ class Store:
             self._put(key, obj, even_if_older=rewound)
         missing = [key for key in self._objects if key not in listed]
         for key in missing:
-            if rewound or _version(self._objects[key]) <= resource_version:
+            if rewound or self._version_of(key) <= resource_version:
                 self._drop(key)
         # Only a list from after an object's creation says by its silence that the object was deleted.
         alive = {_uid(obj) for obj in listed.values()}
@@ -150,8 +154,12 @@ class Store:
         """The API server says that it deleted the object with `uid`. That answer carries no resourceVersion, so what
         still comes of the object is told by its uid; a successor of the same name has another."""
         self._ended[uid] = self._highest
-        stored = self._objects.get((namespace, name))
-        if stored is not None and _uid(stored) == uid:
+        stored = self._objects.metadata((namespace, name))
+        if stored is not None and str(stored.get("uid") or "") == uid:
+            # Late events of its predecessors, whose uids nobody has ended, must not bring those back.
+            self._deleted[namespace, name] = max(
+                self._deleted.get((namespace, name), 0), self._version_of((namespace, name))
+            )
             self._drop((namespace, name))
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -159,23 +167,28 @@ class Store:
     def _put(self, key: Key, obj: JsonObject, *, even_if_older: bool = False) -> None:
         if _uid(obj) in self._ended:
             return
-        before = self._objects.get(key)
-        if before is not None:
-            same = _version(before) == _version(obj)
-            if same or (_version(before) > _version(obj) and not even_if_older):
+        if key in self._objects:
+            known, version = self._version_of(key), _version(obj)
+            if known == version or (known > version and not even_if_older):
                 return
+        before = self._objects.pop(key)
+        if before is not None:
             self._unindex(key, before)
         after = _trim(obj)
-        self._objects[key] = after
+        self._objects.put(key, after)
         if deployment := _deployment_of(after):
             self._by_deployment.setdefault((key[0], deployment), set()).add(key)
         self._tell(before, after)
 
     def _drop(self, key: Key) -> None:
-        before = self._objects.pop(key, None)
+        before = self._objects.pop(key)
         if before is not None:
             self._unindex(key, before)
             self._tell(before, None)
+
+    def _version_of(self, key: Key) -> int:
+        metadata = self._objects.metadata(key)
+        return int(metadata["resourceVersion"]) if metadata is not None else 0
 
     def _unindex(self, key: Key, obj: JsonObject) -> None:
         if deployment := _deployment_of(obj):
@@ -251,10 +264,10 @@ def _deployment_of(obj: JsonObject) -> str:
 
 
 def _trim(obj: JsonObject) -> JsonObject:
-    """managedFields is often half of an object; only who wrote, and how, is ever asked. A ReplicaSet is asked whose it is."""
+    """managedFields is often half of an object; only who wrote, and how, is ever asked. A ReplicaSet is asked whose it is,
+    a pod what became of it; what a pod was to be is its Deployment's."""
     metadata: dict[str, Json] = dict(obj["metadata"])
     if "managedFields" in metadata:
         metadata["managedFields"] = managed_fields.trimmed(metadata["managedFields"] or ())
-    if obj.get("kind") == REPLICA_SETS.kind:
-        return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
-    return {**obj, "metadata": metadata}
+    left_out = _LEFT_OUT.get(str(obj.get("kind")), ())
+    return {**{name: value for name, value in obj.items() if name not in left_out}, "metadata": metadata}

@@ -165,6 +165,15 @@ def test_managed_fields_are_reduced_to_who_and_how(store: Store) -> None:
     assert given_object["metadata"]["managedFields"][0] is entry, "what was handed in stays as it was"
 
 
+def test_late_events_of_a_predecessor_do_not_come_back_after_our_own_deletion(store: Store) -> None:
+    store.put_written(thing(version=3, uid="second"))
+    store.end("ns", "a", "second")
+    store.put_watched(thing(version=1, uid="first"))
+    assert store.get("ns", "a") is None
+    store.put_watched(thing(version=5, uid="third"))
+    assert version_of(store) == "5"
+
+
 @dataclass
 class Server:
     """An API server that remembers its history; one watch follows it in order, lists and answers arrive when they like."""

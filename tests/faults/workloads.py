@@ -21,7 +21,6 @@ class Workload:
     act: Step
     settled: Callable[[Stage], str]  # "" when the end is reached, otherwise what is missing
     deployments: tuple[str, ...] = (NAME,)
-    one_edit: bool = (
         True  # the action is a single edit: an outage can begin before it without changing what is asked for
     )
 
@@ -112,7 +111,6 @@ WORKLOADS = {
             setup=serve,
             act=scale,
             settled=lambda stage: stage.is_settled(),
-            one_edit=False,
         ),
         Workload(
             name="canary-pass",
@@ -131,15 +129,13 @@ WORKLOADS = {
             setup=serve,
             act=edit_in_mid_canary,
             settled=lambda stage: stage.is_settled(stable=3, live=(3,)),
-            one_edit=False,
         ),
-        Workload(name="promote", setup=serve, act=promote_by_hand, settled=_promoted_by_hand, one_edit=False),
+        Workload(name="promote", setup=serve, act=promote_by_hand, settled=_promoted_by_hand),
         Workload(
             name="abort",
             setup=serve,
             act=abort_by_hand,
             settled=lambda stage: stage.is_settled(ready=False, reason="Aborted"),
-            one_edit=False,
         ),
         Workload(name="delete", setup=serve, act=delete, settled=lambda stage: stage.is_gone()),
         Workload(
@@ -147,14 +143,12 @@ WORKLOADS = {
             setup=serve,
             act=delete_and_create_again,
             settled=lambda stage: stage.is_settled(),
-            one_edit=False,
         ),
         Workload(
             name="bad-revert",
             setup=serve,
             act=bad_spec_and_back,
             settled=lambda stage: stage.is_settled(),
-            one_edit=False,
         ),
     )
 }

@@ -21,8 +21,6 @@ class Workload:
     act: Step
     settled: Callable[[Stage], str]  # "" when the end is reached, otherwise what is missing
     deployments: tuple[str, ...] = (NAME,)
-        True  # the action is a single edit: an outage can begin before it without changing what is asked for
-    )
 
 
 def model(version: int) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_deleting_removes_everything(journey: Journey, kube: Kube, operator: str
             assert time.monotonic() < deadline, f"still there: {left}"
             time.sleep(1)
     finally:
-        kube.kubectl("scale", "deployment/slipway", "--replicas=1", namespace)
+        kube.kubectl("scale", "deployment/slipway", "--replicas=2", namespace)
         kube.kubectl("rollout", "status", "deployment/slipway", namespace, "--timeout=60s", timeout_s=70)
 
 

@@ -26,6 +26,11 @@
 slipway-profiles
 {{- end -}}
 
+{{/* The Lease in the release's namespace: who holds it leads. */}}
+{{- define "slipway.lease" -}}
+{{- include "slipway.fullname" . -}}
+{{- end -}}
+
 {{- define "slipway.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "slipway.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

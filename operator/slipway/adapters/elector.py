@@ -51,6 +51,7 @@ class Elector:
         begin: Callable[[], None],
         clock: Clock,
         now: Callable[[], float] = seconds_since_boot,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Jitter = random.uniform,
     ) -> None:
         self.last_progress = clock.monotonic()
@@ -62,7 +63,9 @@ class Elector:
         self._refresh = refresh
         self._begin = begin
         self._now = now
+        self._sleep = sleep
         self._jitter = jitter
+        self._failures = 0  # in a row
         self._backoff = Backoff(base_s=1.0, cap_s=10.0, jitter=jitter)
         self._one_at_a_time = asyncio.Lock()
         self._resigned = False
@@ -107,7 +110,7 @@ class Elector:
                 pause_s = await self._step()
             self.has_looked.set()
             self.last_progress = self._clock.monotonic()
-            await asyncio.sleep(pause_s)
+            await self._sleep(pause_s)
 
     async def prepare_terms(self) -> None:
         """At the start of each term: caches that are newer than it, then a pass for everything. A task of its own, as
@@ -120,7 +123,7 @@ class Elector:
             while term and term == self._term:
                 if await self._is_prepared(term):
                     break
-                await asyncio.sleep(self._backoff.next_s())
+                await self._sleep(self._backoff.next_s())
             self._backoff.reset()
 
     async def _is_prepared(self, term: int) -> bool:
@@ -159,8 +162,15 @@ class Elector:
         pause_s = self._jitter(0.8, 1.2) * self._pace.retry_s
         try:
             await (self._try_to_take() if self._held is None else self._renew(self._held))
+            self._failures = 0
         except SlipwayError as error:
-            log.warning("lease: no success", extra={"cause": str(error), "leads": self._is_within_term()})
+            self._failures += 1
+            # Once for each outage: it is tried again every second or two.
+            log.log(
+                logging.WARNING if self._failures == 1 else logging.DEBUG,
+                "lease neither read nor written",
+                extra={"cause": str(error), "leads": self._is_within_term()},
+            )
             if self._held is not None:
                 pause_s /= 2  # time is short
         if self._term and not self._is_within_term():

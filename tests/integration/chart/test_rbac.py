@@ -28,6 +28,11 @@ OPERATOR: dict[tuple[str, str, str], set[str]] = {
     ("events.k8s.io", "events", ""): {"create", "patch"},
     ("apiextensions.k8s.io", "customresourcedefinitions", CRD): READ,
 }
+# In its own namespace only.
+OPERATOR_AT_HOME: dict[tuple[str, str, str], set[str]] = {
+    ("coordination.k8s.io", "leases", ""): {"create"},
+    ("coordination.k8s.io", "leases", "slipway"): {"get", "patch"},
+}
 VIEW: dict[tuple[str, str, str], set[str]] = {
     ("slipway.dev", "modeldeployments", ""): READ,
     ("slipway.dev", "modeldeployments/status", ""): {"get"},
@@ -52,6 +57,7 @@ def table(role: dict[str, Any]) -> dict[tuple[str, str, str], set[str]]:
 
 def test_operator_may_do_exactly_this(default: Rendered) -> None:
     assert table(default.named("ClusterRole", "slipway")) == OPERATOR
+    assert table(default.named("Role", "slipway")) == OPERATOR_AT_HOME
 
 
 @pytest.mark.parametrize(("name", "expected"), [("slipway-view", VIEW), ("slipway-edit", EDIT)])
@@ -69,23 +75,26 @@ def test_user_roles_join_the_built_in_ones(default: Rendered) -> None:
 
 
 def test_operator_role_is_bound_to_its_account_only(default: Rendered) -> None:
-    binding = default.named("ClusterRoleBinding", "slipway")
-    assert binding["roleRef"]["name"] == "slipway"
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway", "namespace": NAMESPACE}]
+    for kind in ("ClusterRole", "Role"):
+        binding = default.named(f"{kind}Binding", "slipway")
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, "slipway")
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway", "namespace": NAMESPACE}]
 
 
 def test_roles_can_be_left_to_the_admin(render: Render) -> None:
     kinds = render("--set", "rbac.create=false,rbac.aggregate=false").kinds()
-    assert not {kind for kind in kinds if kind.startswith("ClusterRole")}
+    assert not {kind for kind in kinds if "Role" in kind}
 
 
 @pytest.fixture(scope="module")
 def installed_roles(kube_api: KubeApi, default: Rendered) -> KubeApi:
     """Roles and binding of the chart on the real API server."""
     base = "/apis/rbac.authorization.k8s.io/v1"
+    kube_api.namespace(NAMESPACE)
     for item in default.objects:
-        if item["kind"] in {"ClusterRole", "ClusterRoleBinding"}:
-            kube_api.request("POST", f"{base}/{item['kind'].lower()}s", item).expect(201, 409)
+        if "Role" in item["kind"]:
+            scope = f"namespaces/{item['metadata']['namespace']}/" if "namespace" in item["metadata"] else ""
+            kube_api.request("POST", f"{base}/{scope}{item['kind'].lower()}s", item).expect(201, 409)
     return kube_api
 
 
@@ -93,13 +102,13 @@ AS_OPERATOR = {"Impersonate-User": f"system:serviceaccount:{NAMESPACE}:slipway"}
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def may(api: KubeApi, verb: str, group: str, resource: str, name: str = "") -> bool:
+def may(api: KubeApi, verb: str, group: str, resource: str, name: str = "", *, namespace: str = "default") -> bool:
     resource, _, subresource = resource.partition("/")
     attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {**attributes, "namespace": "default"}},
+        "spec": {"resourceAttributes": {**attributes, "namespace": namespace}},
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     answer = api.request("POST", path, review, headers=AS_OPERATOR).expect(201)
@@ -110,6 +119,15 @@ def test_the_server_grants_what_the_table_says(installed_roles: KubeApi) -> None
     for (group, resource, name), verbs in OPERATOR.items():
         for verb in verbs:
             assert may(installed_roles, verb, group, resource, name), f"{verb} {group}/{resource} {name}"
+
+
+def test_the_server_grants_the_lease_and_no_other_one(installed_roles: KubeApi) -> None:
+    for (group, resource, name), verbs in OPERATOR_AT_HOME.items():
+        for verb in verbs:
+            assert may(installed_roles, verb, group, resource, name, namespace=NAMESPACE), f"{verb} {name}"
+            assert not may(installed_roles, verb, group, resource, name), f"{verb} {name} in another namespace"
+    for verb, name in (("get", "other"), ("patch", "other"), ("delete", "slipway"), ("list", "")):
+        assert not may(installed_roles, verb, "coordination.k8s.io", "leases", name, namespace=NAMESPACE), verb
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ ALWAYS = [
     "ConfigMap",
     "CustomResourceDefinition",
     "Deployment",
+    "PodDisruptionBudget",
+    "Role",
+    "RoleBinding",
     "ServiceAccount",
 ]
 
@@ -68,7 +71,7 @@ def test_rendering_twice_gives_the_same_bytes(render: Render, default: Rendered)
 
 def test_namespaced_objects_go_to_the_release_namespace(default: Rendered) -> None:
     for item in default.objects:
-        if item["kind"] in {"Deployment", "ConfigMap", "ServiceAccount"}:
+        if item["kind"] in {"Deployment", "ConfigMap", "PodDisruptionBudget", "Role", "RoleBinding", "ServiceAccount"}:
             assert item["metadata"]["namespace"] == NAMESPACE
 
 
@@ -93,15 +96,27 @@ def test_crd_can_be_left_out(render: Render) -> None:
     assert "CustomResourceDefinition" not in render("--set", "crds.install=false").kinds()
 
 
-def test_one_operator_at_a_time(default: Rendered) -> None:
+def test_two_operators_side_by_side_on_two_nodes_if_there_are_two(default: Rendered) -> None:
     spec = default.named("Deployment", "slipway")["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
-    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    selector = spec["selector"]["matchLabels"]
+    assert selector.items() <= spec["template"]["metadata"]["labels"].items()
+    (wish,) = spec["template"]["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert wish["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert wish["podAffinityTerm"]["labelSelector"] == {"matchLabels": selector}
+
+
+def test_a_drain_never_takes_both_operators_and_is_never_blocked_by_one(render: Render, default: Rendered) -> None:
+    budget = default.named("PodDisruptionBudget", "slipway")["spec"]
+    selector = default.named("Deployment", "slipway")["spec"]["selector"]
+    assert budget == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    assert "PodDisruptionBudget" not in render("--set", "replicas=1").kinds()
 
 
 def test_operator_gets_its_whole_configuration(default: Rendered) -> None:
     assert environment_of(default) == {
+        "SLIPWAY_LEADER_ELECTION": "slipway",
         "SLIPWAY_PROFILES_CONFIGMAP": "slipway-profiles",
         "SLIPWAY_FETCH_IMAGE": "slipway.dev/fetch:0.1.0",
         "SLIPWAY_ROUTER_IMAGE": "docker.io/envoyproxy/envoy:v1.40.0",
@@ -114,8 +129,12 @@ def test_operator_gets_its_whole_configuration(default: Rendered) -> None:
         "SLIPWAY_HTTP_PORT": "8080",
         "SLIPWAY_LOG_LEVEL": "INFO",
     }
-    (namespace,) = (item for item in container_of(default)["env"] if "valueFrom" in item)
-    assert namespace == {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    fields = {
+        item["name"]: item["valueFrom"]["fieldRef"]["fieldPath"]
+        for item in container_of(default)["env"]
+        if "valueFrom" in item
+    }
+    assert fields == {"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name"}
 
 
 @pytest.mark.parametrize("values", VALUE_SETS)
@@ -219,7 +238,8 @@ def test_names_follow_the_release(render: Render) -> None:
 BAD_VALUES = [
     ("a typo", ("--set", "replica=1"), "replica"),
     ("a typo deeper down", ("--set", "crds.instal=true"), "instal"),
-    ("two operators", ("--set", "replicas=2"), "replicas"),
+    ("no operator", ("--set", "replicas=0"), "replicas"),
+    ("a crowd of operators", ("--set", "replicas=6"), "replicas"),
     ("an unknown pull policy", ("--set", "images.pullPolicy=Sometimes"), "pullPolicy"),
     ("text as a number", ("--set-string", "cluster.dnsTtlSeconds=30"), "dnsTtlSeconds"),
     ("no DNS cache", ("--set", "cluster.dnsTtlSeconds=0"), "dnsTtlSeconds"),

@@ -48,7 +48,9 @@ def spec(version: str, shift: int) -> dict[str, Any]:
 
 def confirmations(journey: Journey) -> list[float]:
     """Seconds of every confirmation that the operator has logged for this deployment."""
-    log = journey.kube.kubectl("logs", "deployment/slipway", f"--namespace={OPERATOR_NAMESPACE}", "--tail=-1")
+    log = journey.kube.kubectl(
+        "logs", "--selector=app.kubernetes.io/component=operator", f"--namespace={OPERATOR_NAMESPACE}", "--tail=-1"
+    )
     found = []
     for line in log.splitlines():
         if '"route confirmed"' in line:

@@ -30,7 +30,8 @@ class Installation:
     namespace: str
     identity: Identity  # the chart's ServiceAccount: real rights apply to its certificate
     kubeconfig: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str]  # without the election: one process is not to wait for its predecessor's lease
+    lease: str  # for SLIPWAY_LEADER_ELECTION, where more than one is started
 
 
 def install(bed: Bed, namespace: str, profiles: Mapping[str, Mapping[str, str]]) -> Installation:
@@ -42,11 +43,14 @@ def install(bed: Bed, namespace: str, profiles: Mapping[str, Mapping[str, str]])
     bed.apply(*(item for item in objects if item is not deployment))
     bed.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
     identity = Identity(user=f"system:serviceaccount:{namespace}:{pod['serviceAccountName']}")
+    environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"] if "value" in entry}
+    lease = environment.pop("SLIPWAY_LEADER_ELECTION")
     return Installation(
         namespace=namespace,
         identity=identity,
         kubeconfig=bed.issue_kubeconfig(f"operator-{namespace}", identity),
-        environment={entry["name"]: entry["value"] for entry in pod["containers"][0]["env"] if "value" in entry},
+        environment=environment,
+        lease=lease,
     )
 
 

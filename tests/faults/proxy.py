@@ -8,18 +8,17 @@ perturbation says. The operator's own client certificate is presented upstream, 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
 from tests.faults import calls
+from tests.faults.answers import Upstream, as_object, controller_uid, kept_headers, passed_headers, refusal, relayed
 from tests.faults.calls import Call
 from tests.faults.journal import Entry, Journal
 from tests.faults.streams import Death, Mode, Stream, Streams, reset
@@ -27,18 +26,6 @@ from tests.faults.verdict import Fate, Perturbation, Verdict
 
 # Longer than the operator's own limit of a request (20 s in adapters/cluster.py).
 HANG_S = 24.0
-_DROPPED_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding", "content-encoding"}
-_REASONS = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    409: "Conflict",
-    410: "Expired",
-    422: "Invalid",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
 
 
 @dataclass(slots=True)
@@ -58,13 +45,6 @@ class Session:
     )  # resource → resourceVersion that its lists are answered as of
     armed_version: str = "0"
     outage_way: str = ""
-
-
-@dataclass(slots=True)
-class Upstream:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Proxy:
@@ -180,11 +160,11 @@ class Proxy:
         session = self.session
         call = calls.parse_call(request.method, request.path, request.query)
         raw = await request.read()
-        body = _json(raw) if call.is_write else None
+        body = as_object(raw) if call.is_write else None
         name = calls.label(call, body)
         nth = session.counts[name] + 1
         entry = session.journal.begin(call, name, armed=session.armed, nth=nth)
-        entry.owner = _owner(body)
+        entry.owner = controller_uid(body)
         try:
             return await self._judged(session, request, call, entry, raw)
         finally:
@@ -210,7 +190,7 @@ class Proxy:
         answer = await asyncio.shield(self._forward(session, request, call, entry, raw))
         if not call.is_write or not session.armed:
             entry.code = answer.status
-            return _response(answer)
+            return relayed(answer)
         return await self._relay(session, request, entry, answer)
 
     async def _relay(
@@ -224,7 +204,7 @@ class Proxy:
             session.perturbation.relayed(entry)
             return response
         entry.code = answer.status
-        response = _response(answer)
+        response = relayed(answer)
         await response.prepare(request)
         await response.write_eof()
         if verdict.fate is Fate.KILL_AFTER:
@@ -255,10 +235,10 @@ class Proxy:
             query |= {"resourceVersion": session.stale_at[call.resource], "resourceVersionMatch": "Exact"}
             entry.fault = f"stale {query['resourceVersion']}"
         async with self._client.request(
-            request.method, self._url(session, request, call, query), data=raw or None, headers=_passed(request)
+            request.method, self._url(session, request, call, query), data=raw or None, headers=passed_headers(request)
         ) as answer:
             body = await answer.read()
-            headers = {key: value for key, value in answer.headers.items() if key.lower() not in _DROPPED_HEADERS}
+            headers = kept_headers(answer.headers)
         entry.upstream = answer.status
         if call.is_write:
             self._note_effect(session, call, entry, raw, body)
@@ -266,10 +246,10 @@ class Proxy:
 
     def _note_effect(self, session: Session, call: Call, entry: Entry, raw: bytes, body: bytes) -> None:
         """An apply carries the version that was observed; an answer with the same one changed nothing."""
-        written = _json(body)
+        written = as_object(body)
         entry.resource_version = str((written.get("metadata") or {}).get("resourceVersion") or "")
-        entry.owner = entry.owner or _owner(written)
-        given = str((_json(raw).get("metadata") or {}).get("resourceVersion") or "")
+        entry.owner = entry.owner or controller_uid(written)
+        given = str((as_object(raw).get("metadata") or {}).get("resourceVersion") or "")
         changed = call.verb in ("create", "delete") or entry.resource_version != given
         entry.effective = entry.upstream < 300 and changed
         if entry.effective and session.armed:
@@ -278,7 +258,7 @@ class Proxy:
     async def _watch(self, session: Session, request: web.BaseRequest, call: Call, entry: Entry) -> web.StreamResponse:
         assert self._client is not None
         url = self._url(session, request, call, dict(request.query))
-        async with self._client.get(url, headers=_passed(request)) as upstream:
+        async with self._client.get(url, headers=passed_headers(request)) as upstream:
             entry.upstream = entry.code = upstream.status
             if upstream.status != 200:
                 return web.Response(status=upstream.status, body=await upstream.read(), content_type="application/json")
@@ -291,42 +271,3 @@ class Proxy:
     def _url(self, session: Session, request: web.BaseRequest, call: Call, query: dict[str, str]) -> URL:
         path = calls.scoped_path(call, request.path, session.namespace)
         return URL(self._upstream).with_path(path).with_query(query)
-
-
-def refusal(code: int) -> web.Response:
-    """An error as the API server words it. Source: apimachinery, metav1.Status."""
-    headers = {"Retry-After": "1"} if code == 429 else {}
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": "injected by the fault proxy",
-        "reason": _REASONS.get(code, "Unknown"),
-        "code": code,
-    }
-    return web.Response(status=code, text=json.dumps(status), content_type="application/json", headers=headers)
-
-
-def _response(answer: Upstream) -> web.Response:
-    return web.Response(status=answer.status, headers=dict(answer.headers), body=answer.body)
-
-
-def _passed(request: web.BaseRequest) -> dict[str, str]:
-    return {key: value for key, value in request.headers.items() if key.lower() not in _DROPPED_HEADERS}
-
-
-def _json(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw) if raw else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _owner(body: dict[str, Any] | None) -> str:
-    """The uid of the controller that an object names."""
-    for reference in ((body or {}).get("metadata") or {}).get("ownerReferences") or ():
-        if reference.get("controller"):
-            return str(reference.get("uid") or "")
-    return ""

@@ -19,6 +19,7 @@ from tests.faults.journal import Entry, Journal
 from tests.faults.stage import condition
 from tests.faults.tables import Tables
 from tests.faults.truth import Change, Object, World
+from tests.simulated.control import RouterState
 
 OWNED = ("deployments", "services", "configmaps", "controllerrevisions", "poddisruptionbudgets")
 # A pass that has begun may end: it cannot know yet. Longer than a pass, shorter than any recheck.
@@ -59,6 +60,12 @@ class Safety:
         self._leaving: dict[str, float] = {}  # uid → when its end was seen
         self._written = {entry.resource_version: entry for entry in journal.entries if entry.effective}
         self._deletions = [entry for entry in journal.entries if entry.effective and entry.verb == "delete"]
+        # A look-alike router pod answers too; only those that a ReplicaSet made are routers.
+        self._pods = {
+            change.object["metadata"].get("uid", "")
+            for change in self._changes
+            if change.resource == "pods" and facts.controller_uid(change.object)
+        }
         self.violations: list[str] = []
 
     def run(self) -> list[str]:
@@ -139,7 +146,7 @@ class Safety:
             self._say("S7", f"{name}: Ready with {ready} of {known.replicas} ready pods", change)
         sample = self._tables.after(change.at)
         for router in sample.routers if sample else ():
-            mine = router.deployment == name and not router.terminating and router.ready
+            mine = self._is_router(router, name) and router.ready
             if mine and router.weights.get(stable) != 100 and not self._table_moved(change, sample.answered_at):  # type: ignore[union-attr]
                 self._say("S7", f"{name}: Ready, but router {router.pod} holds {dict(router.weights)}", change)
 
@@ -199,8 +206,11 @@ class Safety:
 
     def _check_routers(self, name: str, revision: int, what: str, change: Change) -> None:
         for router in self._tables.before(change.at):
-            if router.deployment == name and revision in router.weights and not router.terminating:
+            if self._is_router(router, name) and revision in router.weights:
                 self._say("SR", f"{what}, but router {router.pod} still holds {dict(router.weights)}", change)
+
+    def _is_router(self, router: RouterState, name: str) -> bool:
+        return router.deployment == name and not router.terminating and router.uid in self._pods
 
     def _check_stable_pods(self, change: Change) -> None:
         for uid, known in self._resources.items():

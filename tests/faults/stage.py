@@ -45,6 +45,7 @@ class Stage:
     client: Client
     world: World
     edits: list[str] = field(default_factory=list)  # what the workload did, for the evidence
+    planted: list[Object] = field(default_factory=list)
     last_edit_at: float = 0.0  # monotonic
 
     @property
@@ -85,6 +86,40 @@ class Stage:
         )
         answer.expect(200, 404)
         self.note(f"wipe the status of {name}")
+
+    async def plant(self, path: str, body: Mapping[str, Any]) -> Object:
+        """An object of somebody else; `path` of its collection, with {} for the namespace."""
+        planted = await self.client.create(path.format(self.namespace), body)
+        self.note(f"plant {body['kind']}/{body['metadata']['name']}")
+        self.planted.append(planted)
+        return planted
+
+    async def remove(self, path: str, name: str) -> None:
+        (await self.client.request("DELETE", f"{path.format(self.namespace)}/{name}")).expect(200, 202)
+        self.note(f"remove {name}")
+        self.planted = [item for item in self.planted if item["metadata"]["name"] != name]
+
+    async def restore(self, path: str, child: Object) -> None:
+        """As a backup brings it: content, labels and owner as they were, everything of the server's new."""
+        kept = ("name", "labels", "annotations", "ownerReferences")
+        metadata = {key: value for key, value in child["metadata"].items() if key in kept}
+        body = {key: value for key, value in child.items() if key not in ("metadata", "status")}
+        await self.client.create(path.format(self.namespace), {**body, "metadata": metadata})
+        self.note(f"restore {child['kind']}/{metadata['name']}")
+
+    def is_untouched(self) -> str:
+        """ "" if what was planted is as it was planted; the work of Kubernetes' own controllers does not count."""
+        for planted in self.planted:
+            kind, name = planted["kind"], planted["metadata"]["name"]
+            live = self.world.get(f"{kind.lower()}s", name)
+            if live is None:
+                return f"{kind}/{name} of somebody else is gone"
+            for part in ("labels", "ownerReferences", "finalizers"):
+                if live["metadata"].get(part) != planted["metadata"].get(part):
+                    return f"{kind}/{name} of somebody else has other {part}"
+            if kind != "Pod" and (live.get("spec"), live.get("data")) != (planted.get("spec"), planted.get("data")):
+                return f"{kind}/{name} of somebody else has other content"
+        return ""
 
     async def until(self, complaint: Callable[[], str], what: str, seconds: float = STEP_S) -> None:
         """Raises StuckError with the last complaint."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.stage import NAME, Stage, manifest
+from tests.faults.strangers import PATHS, look_alikes, namesake
 
 Step = Callable[[Stage], Awaitable[None]]
 
@@ -94,6 +95,62 @@ async def bad_spec_and_back(stage: Stage) -> None:
     await stage.edit({"model": dict(good["spec"]["model"]), "replicas": 2})
 
 
+async def fight_for_a_name(stage: Stage) -> None:
+    """Somebody has the name that version 2 needs, and gives it up later."""
+    await stage.plant(PATHS["Deployment"], namesake(2))
+    await stage.edit({"model": model(2)})
+    await stage.until(lambda: stage.says("NameCollision") or stage.is_untouched(), "the collision is told")
+    await stage.remove(PATHS["Deployment"], f"{NAME}-r2")
+
+
+async def serve_among_strangers(stage: Stage) -> None:
+    """A second ModelDeployment, and look-alikes with all of our labels."""
+    await serve(stage)
+    other = await stage.create(manifest("rival"))
+    await stage.until(lambda: stage.is_settled(name="rival"), "the rival serves")
+    for body in look_alikes(1, 8, other):
+        await stage.plant(PATHS[body["kind"]], body)
+
+
+async def restore_without_status(stage: Stage) -> None:
+    """A backup comes back: the resource without its status, the children with the owner that is no more."""
+    before = stage.resource()
+    assert before is not None  # setup has created it
+    children = [stage.world.get(kind, name) for kind, name in RESTORED]
+    await stage.delete()
+    await stage.until(lambda: stage.is_gone(), "the old one is gone")
+    for (kind, _), child in zip(RESTORED, children, strict=True):
+        assert child is not None  # setup has waited for them
+        await stage.restore(RESTORED_PATHS[kind], child)
+    await stage.create({key: before[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": NAME}})
+
+
+async def lose_the_record(stage: Stage) -> None:
+    """Somebody deletes the router's ConfigMap, and with it all that the operator knew."""
+    await stage.remove(PATHS["ConfigMap"], f"{NAME}-router")
+    await stage.until(
+        lambda: "" if stage.world.get("configmaps", f"{NAME}-router") else "not there", "it is written again"
+    )
+
+
+RESTORED = (
+    ("configmaps", f"{NAME}-router"),
+    ("configmaps", f"{NAME}-r1"),
+    ("controllerrevisions", f"{NAME}-r1"),
+    ("deployments", f"{NAME}-r1"),
+)
+RESTORED_PATHS = {
+    "configmaps": PATHS["ConfigMap"],
+    "controllerrevisions": PATHS["ControllerRevision"],
+    "deployments": PATHS["Deployment"],
+}
+
+
+def _among_strangers(stage: Stage) -> str:
+    # The look-alike of a frozen revision has the highest number: ours is the next one, and never its.
+    return stage.is_untouched() or stage.is_settled(name="rival") or stage.is_settled(stable=9, live=(9,))
+
+
 def _promoted_by_hand(stage: Stage) -> str:
     resource = stage.resource() or {}
     left = [key for key in resource.get("metadata", {}).get("annotations") or {} if key.startswith("slipway.dev/")]
@@ -148,5 +205,20 @@ WORKLOADS = {
             act=bad_spec_and_back,
             settled=lambda stage: stage.is_settled(),
         ),
+        Workload(
+            name="collision",
+            setup=serve,
+            act=fight_for_a_name,
+            settled=lambda stage: stage.is_settled(stable=2, live=(2,)),
+        ),
+        Workload(
+            name="strangers",
+            setup=serve_among_strangers,
+            act=new_version,
+            settled=_among_strangers,
+            deployments=(NAME, "rival"),
+        ),
+        Workload(name="restore", setup=serve, act=restore_without_status, settled=lambda stage: stage.is_settled()),
+        Workload(name="record-lost", setup=serve, act=lose_the_record, settled=lambda stage: stage.is_settled()),
     )
 }

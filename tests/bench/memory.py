@@ -21,6 +21,7 @@ from slipway.api import names
 from slipway.api.types import JsonObject
 from slipway.core.snapshot import ModelState, Profiles, RouterAnswer, Signature, Tensor
 from slipway.loop.apply import Applier
+from slipway.loop.fleet import Fleet
 from slipway.loop.observe import Observer
 from slipway.loop.reconcile import Reconciler
 from slipway.loop.report import Reporter
@@ -90,7 +91,7 @@ class MemoryCluster:
         return _with_defaults(written)
 
 
-class Fleet:
+class Population:
     """ModelDeployments, what the operator made of them, and pods that follow at once."""
 
     def __init__(self) -> None:
@@ -98,6 +99,8 @@ class Fleet:
         self.stores = Stores.empty()
         self.cluster = MemoryCluster(self.stores)
         self._addresses: dict[str, tuple[str, str]] = {}  # pod address → namespace and deployment
+        self.tables: dict[tuple[str, str], tuple[str, str, dict[int, int]]] = {}  # what its routers have loaded
+        self.stores.config_maps.subscribe(self._load_table)
         cluster = cast(Cluster, self.cluster)
         self.reconciler = Reconciler(
             observer=Observer(
@@ -107,6 +110,7 @@ class Fleet:
                 clock=self.clock,
                 platform=platform(),
                 profiles=lambda: Profiles(data=PROFILES),
+                fleet=Fleet(self.stores.deployments),
                 claim_exists=_claim_exists,
             ),
             applier=Applier(cluster=cluster, stores=self.stores),
@@ -161,20 +165,28 @@ class Fleet:
 
     async def inspect(self, pod_ip: str) -> RouterAnswer:
         namespace, deployment = self._addresses[pod_ip]
-        config_map = self.stores.config_maps.get(namespace, names.router_name(deployment))
-        assert config_map is not None, "a router without a table was never ready"
-        data = config_map["data"]
-        routed = {entry["revision"]: entry["weight"] for entry in orjson.loads(data[names.STATE_KEY])["routed"]}
+        routes_version, clusters_version, routed = self.tables[namespace, deployment]
         pods = self.stores.pods.for_deployment(namespace, deployment)
         return RouterAnswer(
-            routes_version=orjson.loads(data[names.ROUTES_KEY])["version_info"],
-            clusters_version=orjson.loads(data[names.CLUSTERS_KEY])["version_info"],
+            routes_version=routes_version,
+            clusters_version=clusters_version,
             weights=routed,
             healthy_members={
                 number: sum(1 for pod in pods if pod["metadata"]["labels"].get(names.LABEL_REVISION) == str(number))
                 for number in routed
             },
             active_requests=dict.fromkeys(routed, 0),
+        )
+
+    def _load_table(self, _: JsonObject | None, config_map: JsonObject | None) -> None:
+        """Read here, once for each table: asking a router must cost the pass no more than the operator's own part."""
+        if config_map is None or names.STATE_KEY not in config_map["data"]:
+            return
+        data, metadata = config_map["data"], config_map["metadata"]
+        self.tables[metadata["namespace"], metadata["labels"][names.LABEL_DEPLOYMENT]] = (
+            orjson.loads(data[names.ROUTES_KEY])["version_info"],
+            orjson.loads(data[names.CLUSTERS_KEY])["version_info"],
+            {entry["revision"]: entry["weight"] for entry in orjson.loads(data[names.STATE_KEY])["routed"]},
         )
 
     async def model_state(self, pod: str, ip: str, model: str, revision: int) -> ModelState:

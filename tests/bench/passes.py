@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.memory import Fleet
+from tests.bench.memory import Population
 from tests.bench.results import Figure, Part, Series, Table
 
 SIZES = (1, 100, 500, 1000, 2000, 5000)
@@ -45,7 +45,7 @@ def measure(sizes: Sequence[int] = SIZES) -> Part:
 
 
 async def _measure(sizes: Sequence[int]) -> Part:
-    fleet, still, filling, present = Fleet(), [], [], 0
+    fleet, still, filling, present = Population(), [], [], 0
     for size in sizes:
         began = time.process_time()
         while present < size:
@@ -107,7 +107,7 @@ async def _measure(sizes: Sequence[int]) -> Part:
     )
 
 
-async def _still_pass_ms(fleet: Fleet, present: int) -> float:
+async def _still_pass_ms(fleet: Population, present: int) -> float:
     """Median over passes of different ModelDeployments: one alone would be served from the CPU's caches."""
     costs = []
     gc.collect()
@@ -122,7 +122,7 @@ async def _still_pass_ms(fleet: Fleet, present: int) -> float:
     return statistics.median(costs)
 
 
-async def _whole_life_ms(fleet: Fleet, present: int, version: str) -> tuple[float, int]:
+async def _whole_life_ms(fleet: Population, present: int, version: str) -> tuple[float, int]:
     """Median CPU and passes from a new spec to rest, over ten ModelDeployments (new ones for the first version)."""
     costs, passes = [], []
     for number in range(present, present + 10):
@@ -135,14 +135,14 @@ async def _whole_life_ms(fleet: Fleet, present: int, version: str) -> tuple[floa
 
 def profile(directory: Path) -> str:
     """Where a no-op pass and a rollout spend their time; the two profiles also lie in `directory` for a viewer."""
+    directory.mkdir(parents=True, exist_ok=True)
     return asyncio.run(_profile(directory))
 
 
 async def _profile(directory: Path) -> str:
-    fleet = Fleet()
+    fleet = Population()
     fleet.add(*place(0), spec())
     await fleet.settle(*place(0))
-    directory.mkdir(parents=True, exist_ok=True)
     told = []
     with cProfile.Profile() as still:
         for _ in range(200):

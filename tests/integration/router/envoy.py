@@ -88,6 +88,11 @@ class Envoy:
             self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         await self._until_open()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "Envoy was not started"
+        return self._process.pid
+
     async def stop(self) -> None:
         if self._process is None or self._process.returncode is not None:
             return

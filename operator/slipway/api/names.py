@@ -25,6 +25,9 @@ COMPONENT_ROUTER = "router"
 # Annotations, on our own objects only.
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
 ANNOTATION_POKE = f"{GROUP}/poke"
+ANNOTATION_RESTARTED = (
+    f"{GROUP}/restarted-at"  # on the pod template: another value, and the Deployment replaces its pods
+)
 # Annotations that a person puts on a ModelDeployment. The operator never sets them; it takes them off once the action
 # was answered in status.lastAction, unless an id came with it.
 ANNOTATION_ACTION = f"{GROUP}/action"

@@ -266,8 +266,8 @@ class Reason(Enum):
     HELD = (
         "Held",
         Kind.PROGRESS,
-        "spec.paused is true: no pod, weight or route changes, except for safety and to repair drift.",
-        "Set spec.paused to false to go on.",
+        "spec.paused or the action pause holds: no pod, weight or route changes, except for safety and to repair drift.",
+        "Set spec.paused to false, or annotate slipway.dev/action=resume; the message says which of the two.",
     )
     NOT_PAUSED = ("NotPaused", Kind.WELL, "Nothing holds the rollout.", "Nothing to do.")
     PROGRESS_DEADLINE_EXCEEDED = (

@@ -7,17 +7,15 @@ the used id and the answer are one write of the record, so a crash in between ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason
-from slipway.api.types import JsonObject, Pause, Rollout
+from slipway.api.status import Cause, Reason, rfc3339
+from slipway.api.types import JsonObject, Pause
 from slipway.core import rollout as machine
 from slipway.core.record import USED_ACTIONS_LIMIT, LastAction, Record, Rejection
-
-ACTIONS = ("promote", "abort", "retry", "rollback")
+from slipway.core.rollout import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +27,10 @@ class Wish:
     @property
     def key(self) -> str:
         return f"{self.action}/{self.revision}"
+
+
+class Refusal(Exception):
+    """Why an action cannot be carried out now; the text is shown in status.lastAction."""
 
 
 def read_wish(resource: JsonObject) -> Wish | None:
@@ -50,15 +52,7 @@ def to_remove(resource: JsonObject) -> dict[str, str]:
     return {key: annotations[key] for key in keys if key in annotations}
 
 
-def execute(
-    record: Record,
-    wish: Wish | None,
-    rollout: Rollout,
-    spec_hash: str,
-    update: int | None,
-    version_of: dict[int, str],
-    now: datetime,
-) -> tuple[Record, bool]:
+def execute(record: Record, wish: Wish | None, target: Target) -> tuple[Record, bool]:
     """The record after the wish, and whether its annotations can be removed (an earlier pass has persisted the effect)."""
     if wish is None:
         return replace(record, unacknowledged="") if record.unacknowledged else record, False
@@ -67,8 +61,11 @@ def execute(
             return record, False
     elif wish.key == record.unacknowledged:
         return record, True
-    after, refusal = _carry_out(record, wish, rollout, spec_hash, update, version_of, now)
-    subject = record.rollout.revision if record.rollout is not None else update
+    subject = _subject(record, target)
+    try:
+        after, refusal = _carry_out(record, wish, target, subject), ""
+    except Refusal as error:
+        after, refusal = record, str(error)
     answer = LastAction(
         id=wish.id,
         action=wish.action[: names.ACTION_TEXT_LIMIT],
@@ -80,59 +77,128 @@ def execute(
     return replace(after, last_action=answer, used_actions=used, unacknowledged="" if wish.id else wish.key), False
 
 
-def _carry_out(
-    record: Record,
-    wish: Wish,
-    rollout: Rollout,
-    spec_hash: str,
-    update: int | None,
-    version_of: dict[int, str],
-    now: datetime,
-) -> tuple[Record, str]:
-    """The effect, or the record as it was and why not."""
-    state = record.rollout
-    if wish.action not in ACTIONS:
-        return record, f"{wish.action!r} is no action; there are {', '.join(ACTIONS)}"
-    subject = state.revision if state is not None else update
+def _subject(record: Record, target: Target) -> int | None:
+    """The revision that an action speaks of: the one on trial, else what the spec means, or stable if that was given up."""
+    if record.rollout is not None:
+        return record.rollout.revision
+    return target.update if record.rejected is None else record.stable
+
+
+def _carry_out(record: Record, wish: Wish, target: Target, subject: int | None) -> Record:
+    action = _ACTIONS.get(wish.action)
+    if action is None:
+        raise Refusal(f"{wish.action!r} is no action; there are {', '.join(sorted(_ACTIONS))}")
     if wish.revision and wish.revision != str(subject):
-        return record, f"the action is for revision {wish.revision}, the present one is {subject}"
-    match wish.action:
-        case "promote":
-            if state is None or state.paused_at is None:
-                return record, "no pause is open"
-            if state.step >= len(rollout.steps) or not isinstance(rollout.steps[state.step], Pause):
-                return record, "no pause is open"
-            return machine.promote_step(record, now), ""
-        case "abort":
-            if state is None or record.stable is None:
-                return (
-                    record,
-                    "no rollout is under way" if state is None else "there is no stable revision to go back to",
-                )
-            cause = Cause(reason=Reason.ABORTED, message=f"revision {state.revision} was aborted by hand")
-            return machine.reject(record, spec_hash, cause, version_of, now), ""
-        case "retry":
-            if record.rejected is None:
-                return record, "nothing was given up"
-            if state is not None:
-                return record, "a rollback is under way"
-            return replace(record, rejected=None), ""
-        case _:
-            return _roll_back(record, spec_hash, version_of, now)
+        raise Refusal(f"the action is for revision {wish.revision}, the present one is {subject}")
+    return action(record, target)
 
 
-def _roll_back(record: Record, spec_hash: str, version_of: dict[int, str], now: datetime) -> tuple[Record, str]:
+def _promote(record: Record, target: Target) -> Record:
+    """Ends the open pause."""
+    state, steps = record.rollout, target.rollout.steps
+    if state is not None and state.held:
+        raise Refusal("the rollout is held; resume it first")
+    is_open = state is not None and state.paused_at is not None and state.step < len(steps)
+    if state is None or not is_open or not isinstance(steps[state.step], Pause):
+        raise Refusal("no pause is open")
+    return machine.promote_step(record, target.now)
+
+
+def _promote_full(record: Record, target: Target) -> Record:
+    """Skips every step that is left. Capacity still comes before weight."""
+    state = record.rollout
+    if state is None or state.direct:
+        raise Refusal("no rollout with steps is under way")
+    if state.held:
+        raise Refusal("the rollout is held; resume it first")
+    return machine.skip_steps(record, target.rollout, target.now)
+
+
+def _abort(record: Record, target: Target) -> Record:
+    """All traffic to stable at once, whatever else was asked."""
+    if record.rollout is None:
+        raise Refusal("no rollout is under way")
+    if record.stable is None:
+        raise Refusal("there is no stable revision to go back to")
+    message = f"revision {record.rollout.revision} was aborted by hand"
+    return machine.reject(record, target, Cause(reason=Reason.ABORTED, message=message))
+
+
+def _pause(record: Record, target: Target) -> Record:
+    """Holds the rollout where it is, until resume."""
+    if record.rollout is None or record.stable is None:
+        raise Refusal("no rollout is under way")
+    if record.rollout.held:
+        raise Refusal("the rollout is held already")
+    return machine.hold(record, target.now, held=True)
+
+
+def _resume(record: Record, target: Target) -> Record:
+    if target.paused:
+        raise Refusal("spec.paused is true; set it to false")
+    if record.rollout is None or not record.rollout.held:
+        raise Refusal("nothing is held by an action")
+    return machine.hold(record, target.now, held=False)
+
+
+def _retry(record: Record, target: Target) -> Record:
+    """Tries the rejected spec again, under its old number."""
+    if record.rejected is None:
+        raise Refusal("nothing was given up")
+    if record.rollout is not None:
+        raise Refusal("a rollback is under way")
+    return replace(record, rejected=None)
+
+
+def _roll_back(record: Record, target: Target) -> Record:
     """Back to the stable revision before this one, at once and without steps, as soon as its pods are ready."""
     if record.rollout is not None:
-        return record, "a rollout is under way; abort it, or wait for its end"
-    target = record.previous
-    if target is None or target not in version_of or record.stable is None:
-        return record, "there is no earlier stable revision to go back to"
+        raise Refusal("a rollout is under way; abort it, or wait for its end")
+    before = record.previous
+    if before is None or before not in target.versions or record.stable is None:
+        raise Refusal("there is no earlier stable revision to go back to")
     rejection = Rejection(
-        spec_hash=spec_hash,
+        spec_hash=target.spec_hash,
         revision=record.stable,
         reason=Reason.ROLLED_BACK.text,
-        message=f"rolled back by hand from revision {record.stable} to revision {target}",
-        at=now,
+        message=f"rolled back by hand from revision {record.stable} to revision {before}",
+        at=target.now,
     )
-    return machine.begin(replace(record, rejected=rejection), target, now, direct=True), ""
+    return machine.begin(replace(record, rejected=rejection), before, target.now, direct=True)
+
+
+def _restart(record: Record, target: Target) -> Record:
+    """Replaces the pods of the present revision one by one, each new one first."""
+    number = _subject(record, target)
+    if number is None or number not in record.live:
+        raise Refusal("there is no revision whose pods could be replaced")
+    known = {revision: moment for revision, moment in record.restarted.items() if revision in record.live}
+    return replace(record, restarted={**known, number: rfc3339(target.now)})
+
+
+def _refresh(record: Record, target: Target) -> Record:
+    """Freezes the present spec anew, from the profile as it is today; the new revision takes over in steps."""
+    if record.rollout is not None:
+        raise Refusal("a rollout is under way; abort it, or wait for its end")
+    if record.rejected is not None:
+        raise Refusal("the present spec was given up; change it, or retry")
+    if target.update is None or target.update != record.stable:
+        raise Refusal("the present spec does not serve yet")
+    if target.paused:
+        raise Refusal("spec.paused is true; set it to false")
+    if not target.outdated:
+        raise Refusal(f"revision {target.update} is what its profile says today")
+    return replace(record, refreshing=target.update)
+
+
+_ACTIONS: Mapping[str, Callable[[Record, Target], Record]] = {
+    "promote": _promote,
+    "promote-full": _promote_full,
+    "pause": _pause,
+    "resume": _resume,
+    "abort": _abort,
+    "retry": _retry,
+    "restart": _restart,
+    "rollback": _roll_back,
+    "refresh": _refresh,
+}

@@ -43,6 +43,7 @@ class Running:
     revision: Revision
     replicas: int
     digest: str | None
+    restarted: str | None = None  # when somebody asked for new pods
 
 
 def owned(children: Children, resource: JsonObject) -> Owned:
@@ -101,8 +102,7 @@ def desired_children(
             )
         )
         manifests.append(frozen.service)
-        deployment_spec = {**frozen.deployment["spec"], "replicas": item.replicas}
-        manifests.append({**frozen.deployment, "spec": deployment_spec})
+        manifests.append(_model_deployment(item))
         if item.replicas >= _FROM_REPLICAS:
             manifests.append(build_revision_disruption_budget(namespace=namespace, deployment=name, revision=number))
     manifests.append(
@@ -112,6 +112,16 @@ def desired_children(
         manifests.append(build_router_disruption_budget(namespace=namespace, deployment=name))
     manifests.append(build_client_service(namespace=namespace, deployment=name))
     return tuple(sealed(_owned_by(manifest, resource)) for manifest in manifests)
+
+
+def _model_deployment(item: Running) -> JsonObject:
+    """The frozen Deployment with what is not frozen: how many pods, and the moment from which on they must be new."""
+    spec = {**item.revision.deployment["spec"], "replicas": item.replicas}
+    if item.restarted is not None:
+        template = spec["template"]
+        marks = {**(template["metadata"].get("annotations") or {}), names.ANNOTATION_RESTARTED: item.restarted}
+        spec["template"] = {**template, "metadata": {**template["metadata"], "annotations": marks}}
+    return {**item.revision.deployment, "spec": spec}
 
 
 def with_held_router(desired: tuple[JsonObject, ...], present: Owned, deployment: str) -> tuple[JsonObject, ...]:

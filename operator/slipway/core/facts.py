@@ -14,7 +14,7 @@ from slipway.core.children import Owned
 from slipway.core.diagnosis import diagnose, is_ready, parse_report
 from slipway.core.questions import model_pods, revision_of
 from slipway.core.record import Record
-from slipway.core.revisions import Revision, freeze, next_number, read_revision, spec_hash
+from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
 from slipway.core.snapshot import Snapshot
 from slipway.errors import SpecError
 
@@ -31,6 +31,7 @@ class Facts:
     update: int | None
     new: Revision | None
     obstacle: Cause | None
+    outdated: frozenset[int]  # revisions whose profile has moved on
     pods: dict[int, tuple[JsonObject, ...]]
     ready: dict[int, int]
     troubles: dict[int, Cause]
@@ -45,8 +46,9 @@ class Facts:
         new: Revision | None = None
         obstacle: Cause | None = None
         wanted = spec_hash(snapshot.resource)
-        update = max((number for number, item in revisions.items() if item.spec_hash == wanted), default=None)
-        if update is None:
+        same = (number for number, item in revisions.items() if item.spec_hash == wanted)
+        update = max((number for number in same if number not in before.withdrawn), default=None)
+        if update is None or _is_to_be_refreshed(before, update):
             try:
                 new = _freeze(snapshot, spec, before, revisions)
                 revisions[new.number] = new
@@ -62,6 +64,7 @@ class Facts:
             number: diagnose(items, snapshot.models, claim_exists=snapshot.claim_exists)
             for number, items in pods.items()
         }
+        outdated = frozenset(number for number, revision in revisions.items() if _is_outdated(snapshot, revision))
         digests, drifted = _digests(present, snapshot.resource, pods)
         return cls(
             snapshot=snapshot,
@@ -72,12 +75,18 @@ class Facts:
             update=update,
             new=new,
             obstacle=obstacle,
+            outdated=outdated,
             pods=pods,
             ready={number: sum(1 for pod in items if is_ready(pod)) for number, items in pods.items()},
             troubles={number: cause for number, cause in found.items() if cause is not None},
             digests=digests,
             drifted=drifted,
         )
+
+
+def _is_to_be_refreshed(record: Record, update: int) -> bool:
+    """Until there is a newer revision of the same spec."""
+    return record.refreshing is not None and update <= record.refreshing
 
 
 def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int, Revision]) -> Revision:
@@ -99,6 +108,16 @@ def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int,
     numbered = (*children.controller_revisions, *children.deployments, *children.config_maps, *children.services)
     number = next_number(before.highest_revision, numbered)
     return freeze(resource, number, spec, profile, snapshot.platform)
+
+
+def _is_outdated(snapshot: Snapshot, revision: Revision) -> bool:
+    if not revision.profile_hash:
+        return False
+    try:
+        now = profile_hash(parse_profile(revision.profile, snapshot.profiles.data))
+    except SpecError:
+        return False  # a profile that is gone or broken says nothing about what runs
+    return now != revision.profile_hash
 
 
 def _digests(

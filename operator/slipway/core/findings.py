@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.api.profile import parse_profile
 from slipway.api.status import Kind
 from slipway.build.quantities import parse_quantity
 from slipway.core import rollout as machine
@@ -21,8 +20,6 @@ from slipway.core.questions import router_pods
 from slipway.core.record import Record
 from slipway.core.report import Findings, RevisionReport, RolloutReport
 from slipway.core.retire import next_look_s
-from slipway.core.revisions import Revision, profile_hash
-from slipway.errors import SpecError
 
 PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without an event for us
 FAILURE_RECHECK_S = 15.0  # a pod that failed may be mended from outside
@@ -134,18 +131,8 @@ def _line(outcome: Outcome, number: int) -> RevisionReport:
         ready_replicas=facts.ready.get(number, 0),
         weight=after.weight_of(number),
         verified_weight=verified,
-        outdated=revision is not None and _is_outdated(facts, revision),
+        outdated=number in facts.outdated,
     )
-
-
-def _is_outdated(facts: Facts, revision: Revision) -> bool:
-    if not revision.profile_hash:
-        return False
-    try:
-        now = profile_hash(parse_profile(revision.profile, facts.snapshot.profiles.data))
-    except SpecError:
-        return False  # a profile that is gone or broken says nothing about what runs
-    return now != revision.profile_hash
 
 
 def _rollout(outcome: Outcome) -> RolloutReport | None:

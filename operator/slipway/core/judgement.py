@@ -24,6 +24,9 @@ _LASTING_DOUBTS = {
 }
 
 
+_HELD_BY_SPEC = "spec.paused is true: no pod, weight or route changes, except for safety and to repair drift"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a pass holds in its hands when it judges."""
@@ -86,13 +89,20 @@ def _rolling(evidence: Evidence) -> Cause:
     if evidence.shown is not None and evidence.shown.cause is not None:
         return evidence.shown.cause
     if evidence.spec.paused:
-        return Cause(reason=Reason.HELD, message=Reason.HELD.meaning)
+        return Cause(reason=Reason.HELD, message=_HELD_BY_SPEC)
+    if state.held:
+        return _held(evidence)
     stage, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
     if stage == "Paused":
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
     if trouble is not None:
         return trouble
     return Cause(reason=Reason.ROLLING_OUT, message=sentence or f"revision {state.revision} takes over")
+
+
+def _held(evidence: Evidence) -> Cause:
+    _, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
+    return Cause(reason=Reason.HELD, message=sentence)
 
 
 def _serving(evidence: Evidence, number: int) -> tuple[Cause, bool]:
@@ -169,8 +179,10 @@ def availability(serving_ready: int, routers: tuple[JsonObject, ...]) -> Cause:
 def pause_cause(evidence: Evidence) -> Cause | None:
     """What the condition Paused says: a person holds the rollout, or an open pause waits for one."""
     if evidence.spec.paused:
-        return Cause(reason=Reason.HELD, message=Reason.HELD.meaning)
+        return Cause(reason=Reason.HELD, message=_HELD_BY_SPEC)
     state, steps = evidence.record.rollout, evidence.spec.rollout.steps
+    if state is not None and state.held:
+        return _held(evidence)
     if state is None or state.paused_at is None or state.direct or state.step >= len(steps):
         return None
     step = steps[state.step]

@@ -140,25 +140,49 @@ class _Pass(Facts):
 
     def _decide(self, confirmation: traffic.Confirmation | None) -> tuple[Record, bool]:
         """The record after this pass: what a person asks, what the spec asks, the rollout's step, the table's step."""
-        now, spec, wanted = self.snapshot.now, self.spec, spec_hash(self.snapshot.resource)
-        versions = {number: revision.version for number, revision in self.revisions.items()}
+        now, spec, target = self.snapshot.now, self.spec, self._target()
         with_pods = [revision_of(item) for item in self.present.by_kind["Deployment"].values()]
         record = adopt_orphans(self.before, (number for number in with_pods if number is not None))
         wish = wishes.read_wish(self.snapshot.resource)
-        record, may_remove = wishes.execute(record, wish, spec.rollout, wanted, self.update, versions, now)
+        record, may_remove = wishes.execute(self._refreshed(record), wish, target)
         if not spec.paused or record.stable is None:
-            record = machine.retarget(record, wanted, self.update, versions, now)
+            record = machine.retarget(record, target)
         if self.new is not None:
             record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
         if record.rollout is not None:
             trial = self._trial(record, confirmation)
-            record = machine.advance(record, spec.rollout, trial, wanted, versions, now, paused=spec.paused)
+            record = machine.advance(record, target, trial)
         if not self._is_held(record):
             record = retire(record, spec.rollout, confirmation, self.ready, now)
         routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
         if routed != self.before.routed:
             record = replace(record, routed=routed, changed_at=now)
         return record, may_remove
+
+    def _target(self) -> machine.Target:
+        wanted, stable = spec_hash(self.snapshot.resource), self.revisions.get(self.before.stable or 0)
+        return machine.Target(
+            spec_hash=wanted,
+            update=self.update,
+            versions={number: revision.version for number, revision in self.revisions.items()},
+            rollout=self.spec.rollout,
+            paused=self.spec.paused,
+            outdated=self.update in self.outdated,
+            refreshes=stable is not None and stable.number != self.update and stable.spec_hash == wanted,
+            now=self.snapshot.now,
+        )
+
+    def _refreshed(self, record: Record) -> Record:
+        """A wish to refresh ends with the new revision, or with the reason why there can be none."""
+        if record.refreshing is None or (
+            self.update is not None and self.update <= record.refreshing and not self.obstacle
+        ):
+            return record
+        ended = replace(record, refreshing=None)
+        if self.obstacle is None or record.last_action is None:
+            return ended
+        refusal = replace(record.last_action, result="Rejected", message=self.obstacle.message)
+        return replace(ended, last_action=refusal)
 
     def _trial(self, record: Record, confirmation: traffic.Confirmation | None) -> machine.Trial:
         assert record.rollout is not None  # the caller has checked it
@@ -186,8 +210,9 @@ class _Pass(Facts):
         return traffic.Aim(revision=state.revision, weight=weight, needed_members=needed)
 
     def _is_held(self, record: Record) -> bool:
-        """spec.paused: no pod, weight or route changes, except for safety and to repair drift."""
-        return self.spec.paused and record.stable is not None
+        """By spec.paused or by hand: no pod, weight or route changes, except for safety and to repair drift."""
+        by_hand = record.rollout is not None and record.rollout.held
+        return (self.spec.paused or by_hand) and record.stable is not None
 
     def _wanted_replicas(self, record: Record, number: int) -> int:
         state = record.rollout
@@ -214,7 +239,14 @@ class _Pass(Facts):
                 # Edited steps may ask for less while the routers still send more: on trial nothing shrinks by itself.
                 keeps = 0 if number == after.stable else min(has, self.spec.replicas)
                 replicas = max(keeps, self._wanted_replicas(after, number))
-            found.append(Running(revision=revision, replicas=replicas, digest=self.digests.get(number)))
+            found.append(
+                Running(
+                    revision=revision,
+                    replicas=replicas,
+                    digest=self.digests.get(number),
+                    restarted=after.restarted.get(number),
+                )
+            )
         return tuple(found)
 
     def _holds_routers(self, after: Record, routers: tuple[JsonObject, ...]) -> bool:

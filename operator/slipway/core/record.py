@@ -39,6 +39,7 @@ class RolloutState:
     direct: bool = False  # no steps: there is no stable to compare with, or a person rolled back
     rewinding: bool = False  # steps were edited: weight 0 first, then step 0
     starved: bool = False  # the scheduler has no node: the deadline's clock stands
+    held: bool = False  # a person asked for a pause, until resume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,9 @@ class Record:
     unacknowledged: str = ""  # an action without id that was executed and whose annotation is still there
     last_action: LastAction | None = None
     history: tuple[HistoryEntry, ...] = ()  # newest first
+    refreshing: int | None = None  # somebody asked that this revision's spec be frozen anew
+    withdrawn: tuple[int, ...] = ()  # refreshed revisions that were given up: the spec means the one before them
+    restarted: Mapping[int, str] = field(default_factory=dict)  # revision → when its pods were asked to be replaced
     served: Mapping[int, str] = field(default_factory=dict)  # revision → when it last became stable
 
     def weight_of(self, revision: int) -> int:
@@ -139,6 +143,9 @@ def to_json(record: Record) -> dict[str, Json]:
         "unacknowledged": record.unacknowledged,
         "lastAction": _dump(record.last_action),
         "history": [_dump(entry) for entry in record.history],
+        "refreshing": record.refreshing,
+        "withdrawn": list(record.withdrawn),
+        "restarted": {str(number): moment for number, moment in sorted(record.restarted.items())},
         "served": {str(number): moment for number, moment in sorted(record.served.items())},
     }
 
@@ -170,6 +177,9 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             unacknowledged=str(value.get("unacknowledged", "")),
             last_action=_load_optional(LastAction, value.get("lastAction")),
             history=tuple(_load(HistoryEntry, entry) for entry in value.get("history", ())),
+            refreshing=_number(value.get("refreshing")),
+            withdrawn=tuple(int(number) for number in value.get("withdrawn", ())),
+            restarted={int(number): str(moment) for number, moment in value.get("restarted", {}).items()},
             served={int(number): str(moment) for number, moment in value.get("served", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

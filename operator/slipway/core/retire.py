@@ -17,7 +17,6 @@ from slipway.api.types import Rollout
 from slipway.core.record import Record, Retiring
 from slipway.core.traffic import Confirmation
 
-
 DRAIN_RECHECK_S = 0.5  # requests in flight end without an event
 
 

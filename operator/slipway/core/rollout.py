@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -46,6 +47,20 @@ class Trial:
     table_confirmed: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the spec asks for now."""
+
+    spec_hash: str
+    update: int | None  # its revision, None while it cannot be frozen
+    versions: Mapping[int, str]  # revision → the user's label
+    rollout: Rollout
+    paused: bool  # spec.paused
+    outdated: bool  # the profile moved on since `update` was frozen
+    refreshes: bool  # `update` was frozen anew from the very spec that stable has
+    now: datetime
+
+
 def step_hash(rollout: Rollout) -> str:
     """Names the list of steps: an edit restarts at step 0."""
     text = json.dumps([_step_text(step) for step in rollout.steps])
@@ -56,12 +71,13 @@ def _step_text(step: Step) -> str:
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
 
 
-def retarget(record: Record, spec_hash: str, update: int | None, version_of: dict[int, str], now: datetime) -> Record:
-    """Follow what the spec asks for now. `update`: the revision of the spec, None while it cannot be frozen."""
-    if record.rejected is not None and record.rejected.spec_hash != spec_hash:
+def retarget(record: Record, target: Target) -> Record:
+    """Follow what the spec asks for now."""
+    update = target.update
+    if record.rejected is not None and record.rejected.spec_hash != target.spec_hash:
         record = replace(record, rejected=None)  # leaving a version makes coming back a new request
         if record.rollout is not None and record.rollout.direct and record.stable is not None:
-            record = _end(record, "Superseded", "another spec was applied", version_of, now)
+            record = _end(record, "Superseded", "another spec was applied", target)
     if record.rejected is not None:
         return record  # stable stays, or a rollback is on its way
     if update is None:
@@ -71,9 +87,9 @@ def retarget(record: Record, spec_hash: str, update: int | None, version_of: dic
         reverted = update == record.stable
         outcome = "Reverted" if reverted else "Superseded"
         why = "the spec went back to stable" if reverted else f"revision {update} was applied"
-        record = _end(record, outcome, why, version_of, now)
+        record = _end(record, outcome, why, target)
     if record.rollout is None and update != record.stable:
-        record = begin(record, update, now, direct=record.stable is None)
+        record = begin(record, update, target.now, direct=record.stable is None)
     return record
 
 
@@ -102,25 +118,17 @@ def replicas_for(weight: int, replicas: int) -> int:
     return max(1, -(-replicas * weight // 100))
 
 
-def advance(
-    record: Record,
-    rollout: Rollout,
-    trial: Trial,
-    spec_hash: str,
-    version_of: dict[int, str],
-    now: datetime,
-    *,
-    paused: bool,
-) -> Record:
-    """One pass of the rollout under way. From most to least severe: failure, deadline, edited steps, the step itself."""
-    state = record.rollout
+def advance(record: Record, target: Target, trial: Trial) -> Record:
+    """One pass of the rollout under way. From most to least severe: failure, deadline, a person's hold, edited steps, the
+    step itself."""
+    state, rollout, now = record.rollout, target.rollout, target.now
     if state is None:
         return record
     if record.stable is not None and (failure := _failure(state, rollout, trial, now)) is not None:
-        return reject(record, spec_hash, failure, version_of, now)
+        return reject(record, target, failure)
     state = _clock(state, trial, now)
     record = replace(record, rollout=state)
-    if paused:
+    if target.paused or state.held:
         return record
     if not state.direct and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
@@ -129,7 +137,7 @@ def advance(
     if state.rewinding:
         done = trial.table_confirmed and record.weight_of(state.revision) == 0
         return replace(record, rollout=replace(state, rewinding=False)) if done else record
-    return _step(record, state, rollout, trial, version_of, now)
+    return _step(record, state, target, trial)
 
 
 def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
@@ -148,7 +156,7 @@ def _failure(state: RolloutState, rollout: Rollout, trial: Trial, now: datetime)
         return cause
     if cause is not None and cause.reason is Reason.CONTAINER_FAILED and trial.verified_weight > 0:
         return cause  # it has traffic and dies
-    if trial.ready >= trial.needed or state.starved:
+    if trial.ready >= trial.needed or state.starved or state.held:
         return None
     late_s = (now - state.progress_at).total_seconds() - rollout.progress_deadline_s
     if late_s <= 0:
@@ -160,14 +168,13 @@ def _failure(state: RolloutState, rollout: Rollout, trial: Trial, now: datetime)
     return Cause(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=message)
 
 
-def _step(
-    record: Record, state: RolloutState, rollout: Rollout, trial: Trial, version_of: dict[int, str], now: datetime
-) -> Record:
+def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
+    rollout, now = target.rollout, target.now
     if state.direct or state.step >= len(rollout.steps):
         # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
         whole = record.stable is None or trial.ready >= trial.needed
         if whole and trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
-            return _promote(record, state, version_of, now)
+            return _promote(record, state, target)
         return record
     step = rollout.steps[state.step]
     if isinstance(step, SetWeight):
@@ -196,7 +203,24 @@ def promote_step(record: Record, now: datetime) -> Record:
     return _to_step(record, record.rollout, now)
 
 
-def _promote(record: Record, state: RolloutState, version_of: dict[int, str], now: datetime) -> Record:
+def skip_steps(record: Record, rollout: Rollout, now: datetime) -> Record:
+    """A person trusts the revision: all traffic next, as soon as its pods can carry it."""
+    state = record.rollout
+    assert state is not None  # the caller has checked it
+    last = replace(
+        state, step=len(rollout.steps), step_hash=step_hash(rollout), rewinding=False, paused_at=None, progress_at=now
+    )
+    return replace(record, rollout=last)
+
+
+def hold(record: Record, now: datetime, *, held: bool) -> Record:
+    """A person stops the rollout where it is, or lets it go on; the deadline's clock stands meanwhile."""
+    state = record.rollout
+    assert state is not None  # the caller has checked it
+    return replace(record, rollout=replace(state, held=held, progress_at=now))
+
+
+def _promote(record: Record, state: RolloutState, target: Target) -> Record:
     old = record.stable
     rolled_back = record.rejected is not None
     outcome = "RolledBack" if rolled_back else "Promoted"
@@ -213,43 +237,47 @@ def _promote(record: Record, state: RolloutState, version_of: dict[int, str], no
         previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
         rollout=None,
         retiring=(*retiring, *others),
-        served={**record.served, state.revision: rfc3339(now)},
-    ).with_history(_entry(state, outcome, why, version_of, now))
+        served={**record.served, state.revision: rfc3339(target.now)},
+    ).with_history(_entry(state, outcome, why, target))
 
 
-def reject(record: Record, spec_hash: str, cause: Cause, version_of: dict[int, str], now: datetime) -> Record:
+def reject(record: Record, target: Target, cause: Cause) -> Record:
     """Give the revision up: its share goes to stable at once, and its spec is not tried again unasked."""
     assert record.rollout is not None  # the caller has checked it
     if record.rollout.direct and record.rejected is not None:
         # A rollback that failed or was aborted: the spec's own revision is still stable, and nothing is wrong with it.
-        return replace(_end(record, "Aborted", cause.message, version_of, now), rejected=None)
+        return replace(_end(record, "Aborted", cause.message, target), rejected=None)
+    if target.refreshes:
+        # Stable has the same spec, so the spec is not what failed: it is served, and only this attempt is given up.
+        withdrawn = (*record.withdrawn, record.rollout.revision)
+        return replace(_end(record, "Aborted", cause.message, target), withdrawn=withdrawn)
     rejection = Rejection(
-        spec_hash=spec_hash,
+        spec_hash=target.spec_hash,
         revision=record.rollout.revision,
         reason=cause.reason.text,
         message=cause.message,
-        at=now,
+        at=target.now,
     )
-    return replace(_end(record, "Aborted", cause.message, version_of, now), rejected=rejection)
+    return replace(_end(record, "Aborted", cause.message, target), rejected=rejection)
 
 
-def _end(record: Record, outcome: str, why: str, version_of: dict[int, str], now: datetime) -> Record:
+def _end(record: Record, outcome: str, why: str, target: Target) -> Record:
     """The rollout is over without a promotion; its revision begins to leave."""
     state = record.rollout
     assert state is not None  # every caller has checked it
     ended = replace(record, rollout=None)
     if state.revision != record.stable:
         ended = replace(ended, retiring=(*record.retiring, Retiring(revision=state.revision)))
-    return ended.with_history(_entry(state, outcome, why, version_of, now))
+    return ended.with_history(_entry(state, outcome, why, target))
 
 
-def _entry(state: RolloutState, outcome: str, why: str, version_of: dict[int, str], now: datetime) -> HistoryEntry:
+def _entry(state: RolloutState, outcome: str, why: str, target: Target) -> HistoryEntry:
     return HistoryEntry(
         revision=state.revision,
-        version=version_of.get(state.revision, ""),
+        version=target.versions.get(state.revision, ""),
         outcome=outcome,
         started_at=state.started_at,
-        ended_at=now,
+        ended_at=target.now,
         reason=why[:512],
     )
 
@@ -261,6 +289,12 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
         return ("Draining" if record.retiring else "Idle", "", None)
     if paused:
         return ("Paused", "spec.paused holds the rollout", None)
+    if state.held:
+        return (
+            "Paused",
+            f"held at {record.weight_of(state.revision)} % by hand: slipway.dev/action=resume goes on",
+            None,
+        )
     if state.direct:
         return ("Promoting" if record.is_routed(state.revision) else "Provisioning", "", None)
     weight = record.weight_of(state.revision)

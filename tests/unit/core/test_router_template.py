@@ -12,7 +12,7 @@ from tests.support.builders import accepted, model_deployment, rollout
 from tests.support.world import World
 
 NEW: dict[str, Any] = {"router_image": "docker.io/envoyproxy/envoy:v1.41.0"}
-STEPS = ({"setWeight": 10}, {"pause": {}})
+STEPS: tuple[dict[str, Any], ...] = ({"setWeight": 10}, {"pause": {}})
 
 
 def serving() -> World:

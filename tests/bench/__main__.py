@@ -1,0 +1,112 @@
+"""`python -m tests.bench`: measures, keeps the results under docs/benchmarks/, and writes docs/benchmarks.md from them.
+
+python -m tests.bench                              everything (the better part of an hour)
+python -m tests.bench passes router                single parts; the others stay as they were measured before
+python -m tests.bench fleet --n 100 --only create  one size, one story
+python -m tests.bench report                       only writes the page and the plots again
+python -m tests.bench profile                      where a pass spends its time; writes nothing into docs/
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import fleet, fleet_report, machine, passes, plots, report, rollouts, routing
+from tests.bench.results import Part, read_parts, write_part
+from tests.cluster.paths import REPOSITORY
+from tests.simulated import network
+
+DOCS = REPOSITORY / "docs"
+PARTS = ("fleet", "rollouts", "passes", "router")
+ON_THE_BED = {"fleet", "rollouts"}
+STORIES = ("create", "still", "change", "restart")
+SIZES = (100, 500, 1000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parse(arguments)
+    if given.parts == ["profile"]:
+        print(passes.profile(Path(tempfile.gettempdir()) / "slipway-profile"))
+        return 0
+    wanted = [part for part in PARTS if part in given.parts or not given.parts]
+    if ON_THE_BED & {*wanted} and given.parts != ["report"]:
+        network.isolate()  # starts this command again, in a network of its own
+    results, page = given.out / "benchmarks", given.out / "benchmarks.md"
+    for name in wanted if given.parts != ["report"] else ():
+        print(f"{name} …", flush=True)
+        began = time.monotonic()
+        part = _measures(given)[name]()
+        run = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            "command": shlex.join(["python", "-m", "tests.bench", *(sys.argv[1:] if arguments is None else arguments)]),
+            "seconds": round(time.monotonic() - began, 1),
+            "machine": machine.describe(),
+        }
+        write_part(results, replace(part, run=run))
+        _tell(part)
+    parts = read_parts(results, PARTS)
+    drawn = [(f"benchmarks/{file}", name) for file, name in plots.draw(parts, results)]
+    page.write_text(report.render(parts, drawn), encoding="utf-8")
+    print(f"{page} is written from {len(parts)} parts")
+    return 0
+
+
+def _measures(given: argparse.Namespace) -> dict[str, Callable[[], Part]]:
+    return {
+        "fleet": lambda: _fleet(given.n, given.only, given.idle),
+        "rollouts": lambda: rollouts.measure(given.rollouts),
+        "passes": passes.measure,
+        "router": routing.measure,
+    }
+
+
+def _fleet(sizes: Sequence[int], stories: Sequence[str], idle_s: float) -> Part:
+    told = set(stories) or set(STORIES)
+    wanted = fleet.Wanted(
+        floors="create" in told,
+        still="still" in told,
+        changes="change" in told,
+        restart="restart" in told,
+        idle_s=idle_s,
+    )
+    found = []
+    for size in sizes:
+        began = time.monotonic()
+        found.append(asyncio.run(fleet.measure(size, wanted)))
+        print(f"  {size} ModelDeployments: {time.monotonic() - began:.0f} s", flush=True)
+    return fleet_report.part(found)
+
+
+def _tell(part: Part) -> None:
+    for figure in part.figures:
+        verdict = {True: "met   ", False: "MISSED", None: "      "}[figure.is_met]
+        goal = "" if figure.goal is None else f" (goal {figure.goal:g})"
+        print(f"  {verdict} {figure.what}: {figure.value:g} {figure.unit}{goal} {figure.note}", flush=True)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "report", "profile"], help="default: all four")
+    parser.add_argument(
+        "--n", type=int, nargs="+", default=list(SIZES), help="sizes of the fleet (default %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", choices=STORIES, default=(), help="stories of the fleet (default: all)")
+    parser.add_argument("--idle", type=float, default=fleet.IDLE_S, help="seconds of watching nothing happen")
+    parser.add_argument("--rollouts", type=int, default=rollouts.COUNT, help="rollouts at once (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the page and its results go (default docs/)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

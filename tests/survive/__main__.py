@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _stories(stopped_s: float, silent_s: float) -> dict[str, tuple[str, Story]]:
     return {
-        "killed": (killed.NAME, killed.story),
+        "killed": (killed.NAME, killed.Kills().story),
         "deaths": (deaths.NAME, deaths.story),
         "cuts": (cuts.NAME, cuts.story),
         "outage": ("API server away", Outage(stopped_s, silent_s).story),

@@ -7,8 +7,8 @@ pod's own network namespace, which vanish with the pod.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from slipway.api import names
@@ -26,11 +26,12 @@ OPERATOR = "app.kubernetes.io/name=slipway"
 OPERATOR_CONTAINER = "operator"
 FILTER = "slipway_survive"
 API_SERVER = "kube-apiserver"
-READY_S = 60.0
+LEASE = "slipway"
+LEADER_S = 90.0
 
 
 class Operator:
-    """The operator's pods; all of them at once, however many there are."""
+    """The operator's pods: one leads, the others stand by."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -38,16 +39,31 @@ class Operator:
     def pods(self) -> list[Object]:
         return ready_pods(self._kube.list("pods", OPERATOR_NAMESPACE, OPERATOR))
 
-    def wait_ready(self) -> list[Object]:
-        """Until as many as the Deployment asks for are ready."""
-        deadline = time.monotonic() + READY_S
+    def leader(self) -> Object | None:
+        """The ready pod that holds the Lease."""
+        lease = self._kube.get(f"lease/{LEASE}", OPERATOR_NAMESPACE)
+        holder = str(lease["spec"].get("holderIdentity") or "") if lease else ""
+        return next((pod for pod in self.pods() if holder.startswith(f"{pod['metadata']['name']}_")), None)
+
+    def wait_leader(self, *, but_not: Collection[str] = ()) -> Object:
+        """Until another pod than these leads."""
+        deadline = time.monotonic() + LEADER_S
+        while (found := self.leader()) is None or found["metadata"]["name"] in but_not:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no operator pod but {', '.join(but_not) or 'none'} leads after {LEADER_S:.0f} s")
+            time.sleep(0.25)
+        return found
+
+    def wait_whole(self) -> list[Object]:
+        """Until as many pods as the Deployment asks for are ready."""
+        deadline = time.monotonic() + LEADER_S
         while True:
             deployment = self._kube.get("deployment/slipway", OPERATOR_NAMESPACE)
             wanted = int(deployment["spec"]["replicas"]) if deployment else 1
             if len(found := self.pods()) >= wanted:
                 return found
             if time.monotonic() > deadline:
-                raise ClusterError(f"{len(found)} of {wanted} operator pods are ready after {READY_S:.0f} s")
+                raise ClusterError(f"{len(found)} of {wanted} operator pods are ready after {LEADER_S:.0f} s")
             time.sleep(0.25)
 
     def restarts(self) -> dict[str, int]:
@@ -58,30 +74,29 @@ class Operator:
         }
 
     @contextmanager
-    def aimed_at(self) -> Iterator[Killer]:
-        """Find the processes before they are needed: what is to be hit may last for a moment only."""
-        pods = self.wait_ready()
-        processes = [main_process(pod, OPERATOR_CONTAINER) for pod in pods]
-        try:
-            yield Killer(self._kube, pods, processes)
-        finally:
-            for process in processes:
-                process.__exit__(None, None, None)
+    def aimed_at(self, *, everyone: bool) -> Iterator[Killer]:
+        """The leader, or all. Their processes are found before the moment: what is to be hit may last very shortly."""
+        whole = self.wait_whole()
+        pods = whole if everyone else [self.wait_leader()]
+        with ExitStack() as processes:
+            yield Killer(
+                self._kube, pods, [processes.enter_context(main_process(pod, OPERATOR_CONTAINER)) for pod in pods]
+            )
 
 
 class Killer:
-    """Ends the operator as a power cut would."""
+    """Ends operators as a power cut would."""
 
     def __init__(self, kube: Kube, pods: Sequence[Object], processes: Sequence[Process]) -> None:
-        self._kube, self._pods, self._processes = kube, pods, processes
+        self.names = [str(pod["metadata"]["name"]) for pod in pods]
+        self._kube, self._processes = kube, processes
 
     def kill(self) -> None:
         """SIGKILL; then the pods go too, or the seventh kill would measure the kubelet's growing pauses."""
         for process in self._processes:
             process.kill()
-        named = [str(pod["metadata"]["name"]) for pod in self._pods]
         force = ("--grace-period=0", "--force", "--wait=false")
-        self._kube.kubectl("delete", "pod", *named, f"--namespace={OPERATOR_NAMESPACE}", *force)
+        self._kube.kubectl("delete", "pod", *self.names, f"--namespace={OPERATOR_NAMESPACE}", *force)
 
 
 @contextmanager
@@ -92,7 +107,7 @@ def cut_off(operator: Operator, routers: Sequence[Object]) -> Iterator[None]:
         f"table inet {FILTER} {{ chain out {{ type filter hook output priority 0; "
         f"ip daddr {{ {addresses} }} tcp dport {names.PORT_ROUTER_OPS} drop; }} }}"
     )
-    inside = [(*_network_of(pod), "nft") for pod in operator.wait_ready()]
+    inside = [(*_network_of(pod), "nft") for pod in operator.wait_whole()]
     try:
         for nft in inside:
             run([*nft, rules])

@@ -40,6 +40,8 @@ KINDS = [
     ("Service", "fraud"),
 ]
 
+ACTIONS = ("promote", "promote-full", "pause", "resume", "abort", "retry", "restart", "rollback", "refresh")
+
 DISTURBANCES: st.SearchStrategy[Disturbance] = st.one_of(
     st.tuples(st.just("crash"), st.integers(0, 8)),
     st.tuples(st.just("delete"), st.sampled_from(KINDS)),
@@ -54,8 +56,8 @@ DISTURBANCES: st.SearchStrategy[Disturbance] = st.one_of(
     st.tuples(st.just("pass"), st.none()),
     st.tuples(st.just("apply version"), st.sampled_from(["1", "2", "3"])),
     st.tuples(st.just("edit steps"), st.integers(0, 2)),
-    st.tuples(st.just("act"), st.sampled_from(["promote", "abort", "retry", "rollback", "nonsense"])),
-    st.tuples(st.just("act with id"), st.sampled_from(["promote", "abort", "retry", "rollback"])),
+    st.tuples(st.just("act"), st.sampled_from([*ACTIONS, "nonsense"])),
+    st.tuples(st.just("act with id"), st.sampled_from(ACTIONS)),
     st.tuples(st.just("clock"), st.integers(-30, 200)),
     st.tuples(st.just("paused"), st.booleans()),
     st.tuples(st.just("break"), st.integers(1, 3)),
@@ -141,6 +143,7 @@ def mend(it: World) -> None:
     it.unschedulable = False
     steps = ((it.resource["spec"].get("rollout") or {}).get("canary") or {}).get("steps")
     it.edit(paused=False, **({} if steps else {"rollout": {"scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20}}))
+    it.annotate(action="resume", id=f"mend-{it.version}")
     it.rest()
 
 

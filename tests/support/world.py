@@ -107,6 +107,7 @@ class World:
     def rest(self, limit: int = 300) -> Plan:
         """Passes as the operator makes them: at once after an event, else when the plan wants to look again; until
         nothing moves any more. A plan that looks again too late, or never, is found here."""
+        # Many short looks, as while somebody waits for routers, are as good as a few long ones.
         still, waited_s = 0, 0.0
         for _ in range(limit):
             before = self.writes
@@ -115,7 +116,7 @@ class World:
             if self.writes != before or moved:
                 still, waited_s = 0, 0.0
                 continue
-            if still >= 3 and waited_s >= REST_S:
+            if still >= 25 or (still >= 3 and waited_s >= REST_S):
                 return plan
             assert plan.recheck_s is not None, f"nobody would look again: {plan}"
             still, waited_s = still + 1, waited_s + plan.recheck_s

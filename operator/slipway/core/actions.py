@@ -158,7 +158,7 @@ def _roll_back(record: Record, target: Target) -> Record:
     if before is None or before not in target.versions or record.stable is None:
         raise Refusal("there is no earlier stable revision to go back to")
     rejection = Rejection(
-        spec_hash=target.spec_hash,
+        spec_hash=target.hashes.get(record.stable, target.spec_hash),  # what is left; a newer spec is a new request
         revision=record.stable,
         reason=Reason.ROLLED_BACK.text,
         message=f"rolled back by hand from revision {record.stable} to revision {before}",

@@ -100,11 +100,12 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
     for confirmation in (outcome.strict, outcome.shown):
         if confirmation is not None and confirmation.recheck_s is not None:
             waits.append(confirmation.recheck_s)
-    _, _, until = machine.describe(after, facts.spec.rollout, paused=facts.spec.paused)
+    stage, _, until = machine.describe(after, facts.spec.rollout, paused=facts.spec.paused)
     if until is not None:
         waits.append(max(0.05, (until - facts.snapshot.now).total_seconds()))
     elif after.rollout is not None:
-        waits.append(traffic.MEMBERS_RECHECK_S if after.routed else PROGRESS_RECHECK_S)
+        # Routers see pods come without an event; a pause for a person may last for days, and needs no hurry.
+        waits.append(traffic.MEMBERS_RECHECK_S if after.routed and stage != "Paused" else PROGRESS_RECHECK_S)
     if (wait := next_look_s(after, facts.spec.rollout, facts.snapshot.now)) is not None:
         waits.append(wait)
     return min(waits)

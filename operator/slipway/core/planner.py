@@ -165,6 +165,7 @@ class _Pass(Facts):
             spec_hash=wanted,
             update=self.update,
             versions={number: revision.version for number, revision in self.revisions.items()},
+            hashes={number: revision.spec_hash for number, revision in self.revisions.items()},
             rollout=self.spec.rollout,
             paused=self.spec.paused,
             outdated=self.update in self.outdated,

@@ -54,6 +54,7 @@ class Target:
     spec_hash: str
     update: int | None  # its revision, None while it cannot be frozen
     versions: Mapping[int, str]  # revision → the user's label
+    hashes: Mapping[int, str]  # revision → hash of the spec that it was frozen from
     rollout: Rollout
     paused: bool  # spec.paused
     outdated: bool  # the profile moved on since `update` was frozen
@@ -252,7 +253,8 @@ def reject(record: Record, target: Target, cause: Cause) -> Record:
         withdrawn = (*record.withdrawn, record.rollout.revision)
         return replace(_end(record, "Aborted", cause.message, target), withdrawn=withdrawn)
     rejection = Rejection(
-        spec_hash=target.spec_hash,
+        # Its own spec's: the present one may be newer, and is then not what failed.
+        spec_hash=target.hashes.get(record.rollout.revision, target.spec_hash),
         revision=record.rollout.revision,
         reason=cause.reason.text,
         message=cause.message,

@@ -51,10 +51,12 @@ class Run:
     def tool(self, *command: str) -> bool:
         return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode == 0
 
-    def pytest(self, *paths: str) -> bool:
+    def pytest(self, *paths: str, within: tuple[str, ...] = ()) -> bool:
+        """`within`: a command that gives pytest its surroundings, such as a network of its own."""
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.xml"
-            command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *paths, *self.pytest_arguments]
+            pytest = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
+            command = [*within, *pytest, *paths, *self.pytest_arguments]
             code = subprocess.run(command, cwd=ROOT, check=False).returncode
             if report.exists():
                 self.tally.add(report)
@@ -83,6 +85,13 @@ def integration(run: Run) -> bool:
     return run.tool("tests.cluster", "helm") and run.pytest("tests/integration")
 
 
+def simulated(run: Run) -> bool:
+    """The operator on a real API server with simulated nodes: whole rollouts, costs, a fixed set of faults."""
+    built = run.tool("tests.cluster", "helm") and run.tool("tests.cluster", "kwok")
+    own_network = ("unshare", "--net", "--")
+    return built and all([run.pytest("tests/simulated", within=own_network), run.pytest("tests/faults")])
+
+
 def runtime(run: Run) -> bool:
     """The tests of runtime/ that need torch, inside the runtime image."""
     from tests.support.runtime_image import run_in_runtime_image
@@ -104,6 +113,7 @@ STAGES: dict[str, Callable[[Run], bool]] = {
     "check": check,
     "unit": unit,
     "integration": integration,
+    "simulated": simulated,
     "runtime": runtime,
     "e2e": e2e,
 }

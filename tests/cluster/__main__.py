@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.cluster import network
-from tests.cluster.binaries import helm
+from tests.cluster.binaries import helm, simulator_binaries
 from tests.cluster.cluster import DAEMONS, Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.guard import require_local_cluster
@@ -112,6 +112,11 @@ def helm_path(_: argparse.Namespace, __: Layout, progress: Progress) -> int:
     return 0
 
 
+def kwok_path(_: argparse.Namespace, __: Layout, progress: Progress) -> int:
+    print(simulator_binaries(progress)["kwok"])
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.cluster",
@@ -145,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--size", default="10Gi")
     making.add_argument("--no-claim", action="store_true", help="the claim is made by somebody else")
     add("helm", helm_path, "Print the path of a Helm that is built for the tests.")
+    add("kwok", kwok_path, "Print the path of KWOK, which simulates nodes; builds the control plane too.")
     return parser
 
 

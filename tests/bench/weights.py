@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tests.demo.journey import OPERATOR_NAMESPACE, Journey, condition
@@ -79,21 +82,13 @@ def histogram(seconds: Sequence[float]) -> str:
     return "\n".join([head, *rows])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.weights", description=__doc__.splitlines()[0])
-    parser.add_argument("--changes", type=int, default=200, help="at least so many (default %(default)s)")
-    wanted = parser.parse_args(arguments).changes
-    journey = Journey.begin(NAMESPACE)
-    journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
-    for seed, version in enumerate(("1.0.0", "2.0.0"), start=1):
-        journey.train(version, seed=seed, epochs=1)
-    journey.kube.apply(spec("1.0.0", 0), namespace=NAMESPACE)
-    journey.wait_ready(NAME, lambda reason, _: print(reason, flush=True))
+def measure(journey: Journey, wanted: int, first_list: int) -> tuple[list[float], int]:
+    """Seconds of at least so many changes, and the number of the next list of steps."""
     before = len(confirmations(journey))
-    shift, deadline = 0, time.monotonic() + 60 + 10 * wanted
+    shift, deadline = first_list, time.monotonic() + 60 + 10 * wanted
     while len(confirmations(journey)) - before < wanted and time.monotonic() < deadline:
-        shift += 1
         journey.kube.apply(spec("2.0.0", shift), namespace=NAMESPACE)
+        shift += 1
 
         def is_through(found: Any) -> bool:
             ready = condition(found, "Ready")
@@ -103,10 +98,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         journey.kube.wait(f"mdep/{NAME}", "go through its steps", is_through, namespace=NAMESPACE, timeout_s=180)
         print(f"{len(confirmations(journey)) - before} of {wanted} changes", flush=True)
-    seconds = confirmations(journey)[before:]
-    print(histogram(seconds))
+    return confirmations(journey)[before:], shift
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """Every core has a process that never rests. They die with this one, also when it is killed."""
+    command = ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-c", "while True: pass"]
+    burners = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.weights", description=__doc__.splitlines()[0])
+    parser.add_argument("--changes", type=int, default=200, help="at least so many in each part (default %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=("quiet", "busy"), default=["quiet", "busy"])
+    options = parser.parse_args(arguments)
+    journey = Journey.begin(NAMESPACE)
     journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
-    return 0 if len(seconds) >= wanted else 1
+    for seed, version in enumerate(("1.0.0", "2.0.0"), start=1):
+        journey.train(version, seed=seed, epochs=1)
+    journey.kube.apply(spec("1.0.0", 0), namespace=NAMESPACE)
+    journey.wait_ready(NAME, lambda reason, _: print(reason, flush=True))
+    shift, short, report = 1, 0, []
+    for part in options.parts:
+        load = os.getloadavg()[0]
+        with busy_cores() if part == "busy" else nullcontext():
+            seconds, shift = measure(journey, options.changes, shift)
+        short += len(seconds) < options.changes
+        what = "every core busy with another process" if part == "busy" else "nothing else started"
+        report.append(f"{part}: {what}; load average before {load:.1f}, after {os.getloadavg()[0]:.1f}")
+        report.append(histogram(seconds))
+    print("\n".join(report))
+    journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
+    return 1 if short else 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from slipway.adapters.cluster import Cluster
 from slipway.adapters.election import AlwaysLeader, Leadership
 from slipway.adapters.elector import Elector
 from slipway.adapters.informer import Informer
-from slipway.adapters.resources import MODEL_DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS
+from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store, Stores
 from slipway.core.snapshot import Profiles
 from slipway.handlers.caches import owned_informers, profiles_informer, profiles_reader

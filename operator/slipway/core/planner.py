@@ -29,6 +29,7 @@ from slipway.core.record import Record, RecordError, read_record
 from slipway.core.report import Findings, build_status
 from slipway.core.retire import adopt_orphans, forget, removable, retire
 from slipway.core.revisions import spec_hash
+from slipway.core.salvage import salvage
 from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
@@ -54,7 +55,10 @@ def plan_pass(snapshot: Snapshot) -> Plan:
     try:
         spec = parse_spec(resource)
         record = read_record(present.get("ConfigMap", names.router_name(resource["metadata"]["name"])))
-        return _Pass.gather(snapshot, spec, present, record or Record()).plan()
+        if record is None:
+            numbers = {number for item in present.by_kind["Deployment"].values() if (number := revision_of(item))}
+            record = salvage(resource, snapshot.routers, numbers)
+        return _Pass.gather(snapshot, spec, present, record).plan()
     except SpecError as error:
         return _halted(snapshot, spec_cause(error), PREREQUISITE_RECHECK_S)
     except RecordError as error:

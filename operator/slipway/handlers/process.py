@@ -84,7 +84,7 @@ def compose(parts: Parts) -> Reconcile:
         fleet=Fleet(parts.stores.deployments),
         claim_exists=Claims(parts.cluster, parts.clock).exists,
     )
-    reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments)
+    reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments, clock=parts.clock)
     applier = Applier(cluster=parts.cluster, stores=parts.stores)
     reconciler = Reconciler(observer=observer, applier=applier, reporter=reporter)
     parts.forgetful.extend((observer.silent_since.clear, reconciler.confirmed.clear))

@@ -23,8 +23,8 @@ SCALE_DOWN_DELAY_S = 3
 
 def prepare(journey: Journey, versions: Sequence[str] = tuple(VERSIONS)) -> None:
     """Train these versions, and break a copy of one. Nothing may be serving them."""
-    for version in versions:
-        journey.train(version, seed=VERSIONS[version], epochs=2)
+    for job in [journey.begin_training(version, seed=VERSIONS[version], epochs=2) for version in versions]:
+        journey.finish_training(job)
     break_copy(journey, MODEL, source="2.0.0", target=BROKEN)
 
 

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulated import network
 from tests.simulated.bed import Bed
 from tests.simulated.installation import Installation
 from tests.simulated.operator import OperatorProcess
 from tests.simulated.tenant import Tenant
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_network() -> None:
+    """Loopback and the pods' range; an error that says what to do where the network is not our own."""
+    network.prepare()
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +43,7 @@ def operator(bed: Bed, installation: Installation) -> Iterator[OperatorProcess]:
 
 
 @pytest.fixture
-def tenant(bed: Bed) -> Tenant:
+def tenant(bed: Bed) -> Iterator[Tenant]:
     """A namespace of its own for each test."""
-    return Tenant(bed, bed.tenant(f"tenant-{next(_numbers)}"))
+    with Tenant(bed, bed.tenant(f"tenant-{next(_numbers)}")) as tenant:
+        yield tenant

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.faults import facts
 from tests.faults.journal import Entry, Journal
+from tests.faults.pulse import Pulse
 from tests.faults.stage import condition
 from tests.faults.tables import Tables
 from tests.faults.truth import Change, Object, World
@@ -49,12 +50,13 @@ class Resource:
 class Safety:
     """One replay. `violations` are sentences."""
 
-    def __init__(self, world: World, journal: Journal, tables: Tables, disturbed_until: float) -> None:
+    def __init__(self, world: World, journal: Journal, tables: Tables, pulse: Pulse, disturbed_until: float) -> None:
         self._changes = world.ordered()
         self._journal = journal
         self._tables = tables
         self._namespace = world.namespace
         self._blind_until = disturbed_until
+        self._pulse = pulse
         self._live: dict[tuple[str, str], Object] = {}
         self._resources: dict[str, Resource] = {}  # by uid
         self._leaving: dict[str, float] = {}  # uid → when its end was seen
@@ -252,6 +254,7 @@ class Safety:
         for entry in self._journal.entries:
             if not entry.effective or entry.resource == "events" or entry.owner not in self._leaving:
                 continue
-            late_s = entry.at - max(self._leaving[entry.owner], self._blind_until) - KNOWING_S
+            told_at = max(self._leaving[entry.owner], self._blind_until)
+            late_s = entry.at - told_at - KNOWING_S - self._pulse.lost_between(told_at, entry.at)
             if late_s > 0:
                 self._say("S6", f"{entry.label} {late_s + KNOWING_S:.1f} s after the end of its owner")

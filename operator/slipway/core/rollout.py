@@ -125,7 +125,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     state, rollout, now = record.rollout, target.rollout, target.now
     if state is None:
         return record
-    if record.stable is not None and (failure := _failure(state, rollout, trial, now)) is not None:
+    if record.stable is not None and (failure := _failure(record, state, target, trial)) is not None:
         return reject(record, target, failure)
     state = _clock(state, trial, now)
     record = replace(record, rollout=state)
@@ -151,12 +151,13 @@ def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
     return state
 
 
-def _failure(state: RolloutState, rollout: Rollout, trial: Trial, now: datetime) -> Cause | None:
-    cause = trial.cause
+def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) -> Cause | None:
+    rollout, now, cause = target.rollout, target.now, trial.cause
     if cause is not None and cause.reason in _FINAL:
         return cause
-    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and trial.verified_weight > 0:
-        return cause  # it has traffic and dies
+    # It was given traffic and dies. Not the verified weight: the routers may have seen its end before the kubelet did.
+    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and record.weight_of(state.revision) > 0:
+        return cause
     if trial.ready >= trial.needed or state.starved or state.held:
         return None
     late_s = (now - state.progress_at).total_seconds() - rollout.progress_deadline_s

@@ -161,6 +161,7 @@ class Bed:
                     f"--service-account-private-key-file={pki / 'service-accounts.key'}",
                     f"--root-ca-file={self.authority.pair.certificate}",
                     "--node-monitor-grace-period=10m",  # a busy machine must not evict simulated pods
+                    "--pvclaimbinder-sync-period=1s",  # a claim that was seen before its volume waits for the next one
                 ),
             ),
             (SCHEDULER, ()),

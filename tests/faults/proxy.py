@@ -188,6 +188,8 @@ class Proxy:
                 entry.fault = f"{verdict} before"
                 return await self._unforwarded(session, request, entry, verdict)
         answer = await asyncio.shield(self._forward(session, request, call, entry, raw))
+        if answer is None:
+            return await self._unforwarded(session, request, entry, Verdict(Fate.RESET))
         if not call.is_write or not session.armed:
             entry.code = answer.status
             return relayed(answer)
@@ -227,6 +229,16 @@ class Proxy:
         return web.Response(status=500)  # to a connection that is gone
 
     async def _forward(
+        self, session: Session, request: web.BaseRequest, call: Call, entry: Entry, raw: bytes
+    ) -> Upstream | None:
+        """None if the API server broke off: on a busy machine that happens without our doing."""
+        try:
+            return await self._exchange(session, request, call, entry, raw)
+        except aiohttp.ClientError as error:
+            entry.fault = f"the API server: {type(error).__name__}"
+            return None
+
+    async def _exchange(
         self, session: Session, request: web.BaseRequest, call: Call, entry: Entry, raw: bytes
     ) -> Upstream:
         assert self._client is not None

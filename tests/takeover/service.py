@@ -61,7 +61,7 @@ class Service:
         self._kubectl("rollout", "restart", f"deployment/{NAME}-router")
         self._kubectl("rollout", "status", f"deployment/{NAME}-router", "--timeout=180s", timeout_s=190)
 
-    def until(self, what: str, holds: Callable[[Sight], bool], *, timeout_s: float = 150.0) -> Sight:
+    def until(self, what: str, holds: Callable[[Sight], bool], *, timeout_s: float = 300.0) -> Sight:
         """`holds` of a status that speaks of the spec applied last."""
 
         def look(sight: Sight) -> bool:

@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     console.print("the operator, the artefacts and version 1.0.0", style="dim")
     try:
         journey = Journey.begin(NAMESPACE)
-        if options.install:
-            install_operator(journey.local, journey.kube)
-        prepare(journey)
         journey.kube.kubectl("delete", "mdep", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found", timeout_s=120)
+        if not options.again:
+            install_operator(journey.local, journey.kube)
+            prepare(journey)
         with Watch(journey, NAME) as watch:
             service = Service(journey, watch, say=lambda line: console.print(line, markup=False))
             service.apply("1.0.0")
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, default=10_000, help="at least so many in the story (10000)")
     parser.add_argument("--share-requests", type=int, default=20_000, help="for each protocol (20000)")
     parser.add_argument("--share-rate", type=float, default=250.0, help="requests a second (250)")
-    parser.add_argument("--no-install", dest="install", action="store_false", help="the operator runs already")
+    parser.add_argument("--again", action="store_true", help="with the operator and the artefacts of the last run")
     parser.add_argument("--keep", action="store_true", help="leave the ModelDeployment")
     return parser
 

@@ -95,6 +95,8 @@ def tell(service: Service, *, rate: float, hold_s: float = 0.0, requests: int = 
             time.sleep(3)
             load.wait(lambda report: report.sent >= requests, f"send {requests} requests", timeout_s=600)
         report = load.stop()
+    last = telling.phases.pop()
+    telling.phases.append(replace(last, ended=max(last.ended, report.started_at + len(report.timeline))))
     return Told(report, tuple(telling.phases), tuple(service.watch.weights), service.history())
 
 

@@ -63,7 +63,7 @@ def main() -> int:
         return 0
     network.isolate()
     given.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="slipway-faults-") as scratch, Bed.start(Path(scratch), nodes=10) as bed:
+    with tempfile.TemporaryDirectory(prefix="slipway-faults-") as scratch, Bed.start(Path(scratch), nodes=4) as bed:
         try:
             return asyncio.run(run(given, bed, results_file))
         except UndisturbedError as error:

@@ -270,15 +270,20 @@ class Proxy:
     async def _watch(self, session: Session, request: web.BaseRequest, call: Call, entry: Entry) -> web.StreamResponse:
         assert self._client is not None
         url = self._url(session, request, call, dict(request.query))
-        async with self._client.get(url, headers=passed_headers(request)) as upstream:
-            entry.upstream = entry.code = upstream.status
-            if upstream.status != 200:
-                return web.Response(status=upstream.status, body=await upstream.read(), content_type="application/json")
-            response = web.StreamResponse(headers={"Content-Type": "application/json"})
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            await session.streams.pump(Stream(call, response, request.transport), upstream)
-            return response
+        try:
+            async with self._client.get(url, headers=passed_headers(request)) as upstream:
+                entry.upstream = entry.code = upstream.status
+                if upstream.status != 200:
+                    body = await upstream.read()
+                    return web.Response(status=upstream.status, body=body, content_type="application/json")
+                response = web.StreamResponse(headers={"Content-Type": "application/json"})
+                response.enable_chunked_encoding()
+                await response.prepare(request)
+                await session.streams.pump(Stream(call, response, request.transport), upstream)
+                return response
+        except aiohttp.ClientError as error:
+            entry.fault = f"the API server: {type(error).__name__}"
+            return await self._unforwarded(session, request, entry, Verdict(Fate.RESET))
 
     def _url(self, session: Session, request: web.BaseRequest, call: Call, query: dict[str, str]) -> URL:
         path = calls.scoped_path(call, request.path, session.namespace)

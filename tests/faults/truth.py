@@ -25,7 +25,6 @@ PATHS = {
     "configmaps": "/api/v1/configmaps",
     "pods": "/api/v1/pods",
     "poddisruptionbudgets": "/apis/policy/v1/poddisruptionbudgets",
-    "events": "/apis/events.k8s.io/v1/events",
 }
 
 Object = dict[str, Any]

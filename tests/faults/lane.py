@@ -7,14 +7,16 @@ import itertools
 import shutil
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import yaml
 
 from tests.cluster.certificates import Identity
 from tests.faults import endstate
-from tests.faults.client import Client, client_context
+from tests.faults.client import MODEL_DEPLOYMENTS, Client, client_context
 from tests.faults.endstate import Facts
 from tests.faults.operators import Operator, Zygote
 from tests.faults.perturbation import Planned, perturbation_of
@@ -239,9 +241,9 @@ class Lane:
         ground = self._ground
         ground.truth.forget(namespace)
         ground.sampler.forget(namespace)
-        path = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/modeldeployments"
-        await ground.client.request("DELETE", path)
-        await ground.client.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
+        with suppress(aiohttp.ClientError, TimeoutError):
+            await ground.client.request("DELETE", MODEL_DEPLOYMENTS.format(namespace))
+            await ground.client.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
 
 
 def _is_blinding(plan: Plan) -> bool:

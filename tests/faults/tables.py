@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from tests.faults.client import PATIENCE_S
 from tests.simulated.control import RouterState, read_router
 
 INTERVAL_S = 0.2
@@ -66,7 +67,7 @@ class Sampler:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession(trust_env=False) as session:
+        async with aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as session:
             while True:
                 asked_at = loop.time()
                 async with session.get(f"{self._url}/routers") as answer:

@@ -15,7 +15,7 @@ from tests.load.background import LoadError
 from tests.load.plot import plot
 from tests.takeover.report import share_table, story_table
 from tests.takeover.service import NAME, Service, prepare
-from tests.takeover.share import WITHIN_POINTS, Share, measure
+from tests.takeover.share import WEIGHT, WITHIN_POINTS, Share, measure
 from tests.takeover.story import Told, tell
 
 NAMESPACE = "takeover"
@@ -70,8 +70,8 @@ def _show_story(console: Console, told: Told) -> None:
 def _problems(told: Told | None, shares: Sequence[Share], requests: int) -> list[str]:
     found = [] if told is None else [told.verdict(requests)]
     found += [
-        f"{share.protocol}: {share.percent:.2f} % of {share.report.sent:,} requests, {share.report.failed} failed; "
-        f"expected {share.percent - share.deviation:.0f} % within {WITHIN_POINTS:g} point and no failure"
+        f"{share.protocol}: {share.percent:.2f} % of {share.report.sent:,} requests, {share.report.failed} failed, "
+        f"{share.report.wrong} wrong; expected {WEIGHT} % within {WITHIN_POINTS:g} point, none failed, none wrong"
         for share in shares
         if not share.is_kept
     ]

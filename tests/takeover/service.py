@@ -102,14 +102,14 @@ class Service:
         lines = ((found or {}).get("status") or {}).get("revisions") or []
         return next(str(line["revision"]) for line in lines if line["version"] == version)
 
-    def load(self, rate: float, only: Sequence[str] = PROTOCOLS) -> Load:
-        """Not started yet. Versions are first applied in their order, so their numbers are 1, 2 and 3."""
+    def load(self, rate: float, only: Sequence[str] = PROTOCOLS, versions: Sequence[str] = tuple(VERSIONS)) -> Load:
+        """Not started yet. `versions` in the order in which they were, or will be, applied first: revision 1, 2, …"""
         service = self.journey.kube.get(f"service/{NAME}", self.journey.namespace)
         if service is None:
             raise RuntimeError(f"there is no Service {self.journey.namespace}/{NAME}")
         address = service["spec"]["clusterIP"]
         folder = self.journey.volume / MODEL
-        artefacts = {str(number): folder / version for number, version in enumerate(VERSIONS, start=1)}
+        artefacts = {str(number): folder / version for number, version in enumerate(versions, start=1)}
         return Load.in_cluster(
             http=f"{address}:8000", grpc=f"{address}:8001", model=NAME, artefacts=artefacts, rate=rate, only=only
         )

@@ -195,21 +195,28 @@ class Safety:
             return
         name = known.present["metadata"]["name"]
         if change.type == "DELETED":
-            if known.stable == revision or known.weights.get(revision, 0) > 0:
-                words = f"stable {known.stable}, weights {known.weights}"
-                self._say("S5", f"{change.resource}/{change.name} deleted with {words}", change)
-            if change.resource != "controllerrevisions":
-                self._check_routers(name, revision, f"{change.resource}/{change.name} deleted", change)
+            self._collected(known, name, revision, change)
         elif change.resource == "deployments":
             old, new = int(before["spec"]["replicas"]), int(change.object["spec"]["replicas"])
             weight = 100 if known.stable == revision else known.weights.get(revision, 0)
             if new < old and weight and new < facts.share(known.replicas, weight):
                 self._say("SR", f"{change.name} scaled from {old} to {new} with weight {weight}", change)
 
-    def _check_routers(self, name: str, revision: int, what: str, change: Change) -> None:
-        for router in self._tables.before(change.at):
+    def _collected(self, known: Resource, name: str, revision: int, change: Change) -> None:
+        """Deletions by the operator; what others delete is theirs to answer for."""
+        entry = next((item for item in reversed(self._deletions) if self._is_of(item, change)), None)
+        if entry is None:
+            return
+        if known.stable == revision or known.weights.get(revision, 0) > 0:
+            words = f"stable {known.stable}, weights {known.weights}"
+            self._say("S5", f"{change.resource}/{change.name} deleted with {words}", change)
+        sample = self._tables.after(entry.at)
+        if sample is None or change.resource == "controllerrevisions":
+            return
+        for router in sample.routers:
             if self._is_router(router, name) and revision in router.weights:
-                self._say("SR", f"{what}, but router {router.pod} still holds {dict(router.weights)}", change)
+                words = f"{change.resource}/{change.name} deleted, and later router {router.pod} still holds"
+                self._say("SR", f"{words} {dict(router.weights)}", change)
 
     def _is_router(self, router: RouterState, name: str) -> bool:
         return router.deployment == name and not router.terminating and router.uid in self._pods

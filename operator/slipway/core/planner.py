@@ -90,9 +90,9 @@ class _Pass(Facts):
             desired = kids.with_held_router(desired, self.present, resource["metadata"]["name"])
         actions = kids.actions_towards(desired, self.present)
         if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
-            actions += traffic.pokes(routers, None, now)
+            actions += traffic.pokes(routers, now)
         elif strict is not None and strict.lagging:
-            actions += traffic.pokes(routers, strict.lagging, now)
+            actions += traffic.repeated_pokes(routers, strict.lagging, self.before.changed_at, now)
         keep = [number for number in (self.update,) if number is not None]
         actions += (
             *deletions,

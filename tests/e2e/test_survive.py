@@ -91,9 +91,9 @@ def test_a_router_that_cannot_be_asked_keeps_the_weights_where_they_are(cut_off:
     """The abort goes to every router; only its confirmation is missing, and until then the pods stay."""
     notes = cut_off.row(cuts.ONE_ROUTER).fault.notes
     assert notes == [
-        "weights meanwhile 10 % and 10 %",
+        "weights meanwhile 50 % and 50 %",
         "weights after the abort 0 % and 0 %",
-        "pods of the canary meanwhile 1",
+        "pods of the canary meanwhile 2",
     ]
 
 

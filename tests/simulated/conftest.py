@@ -43,7 +43,6 @@ def operator(bed: Bed, installation: Installation) -> Iterator[OperatorProcess]:
 
 
 @pytest.fixture
-def tenant(bed: Bed) -> Iterator[Tenant]:
+def tenant(bed: Bed) -> Tenant:
     """A namespace of its own for each test."""
-    with Tenant(bed, bed.tenant(f"tenant-{next(_numbers)}")) as tenant:
-        yield tenant
+    return Tenant(bed, bed.tenant(f"tenant-{next(_numbers)}"))

@@ -113,7 +113,7 @@ class Simulation:
         routers = self._routers[pod.namespace, pod.deployment]
         router = routers.get(pod.uid)
         if router is None:
-            router = routers[pod.uid] = Router(pod=pod, mounted=self._volume_of_a_new_pod(pod))
+            router = routers[pod.uid] = Router(pod=pod, mounted=self._volume_of_a_new_pod(pod), said_ready=pod.ready)
             self._obey((router,))
             self._later(START_S, router, self._start)
             before = before or pod
@@ -212,7 +212,8 @@ class Simulation:
 
     def _set_slice(self, item: Mapping[str, Any], ready: int) -> None:
         namespace, deployment = _place(item)
-        revision = int(item["metadata"]["labels"].get(names.LABEL_REVISION, "0"))
+        label = item["metadata"]["labels"].get(names.LABEL_REVISION, "")
+        revision = int(label) if label.isdecimal() else 0  # anybody can edit a label; 0 is nobody's
         counts = self._slices[namespace, deployment, revision]
         if counts.get(item["metadata"]["name"]) == ready:
             return

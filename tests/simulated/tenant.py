@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from slipway.api import names
 from tests.simulated.bed import Bed
@@ -19,13 +19,6 @@ class Tenant:
     def __init__(self, bed: Bed, namespace: str) -> None:
         self.bed = bed
         self.namespace = namespace
-        self._api = KubeApi(bed.kubeconfig)  # a look every tenth of a second: a kubectl each would be the main load
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._api.__exit__(None, None, None)
 
     def apply(self, version: str, *, name: str = "fraud", profile: str = "triton", **spec: Any) -> None:
         """A ModelDeployment of this version; `spec` adds to or replaces top-level entries of the spec."""
@@ -43,22 +36,28 @@ class Tenant:
         )
 
     def get(self, name: str = "fraud") -> Resource:
-        path = f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/{names.PLURAL}/{name}"
-        found: Resource = self._api.request("GET", path).expect(200)
-        return found
+        with KubeApi(self.bed.kubeconfig) as api:
+            return self._read(api, name)
 
     def wait(
         self, what: str, holds: Callable[[Resource], object], *, name: str = "fraud", deadline_s: float = DEADLINE_S
     ) -> Resource:
         """The resource, once it `holds`; fails with its status and Events when the time is over."""
         end = time.monotonic() + deadline_s
-        while not holds(resource := self.get(name)):
-            if time.monotonic() > end:
-                status = json.dumps(resource.get("status"), indent=1)
-                events = self.bed.kubectl("events", "--namespace", self.namespace)
-                raise AssertionError(f"not within {deadline_s:g} s: {what}\nstatus: {status}\n{events}")
-            time.sleep(0.1)
+        # One connection for the many looks. Not for the tenant's life: the API server closes one that rests for 90 s.
+        with KubeApi(self.bed.kubeconfig) as api:
+            while not holds(resource := self._read(api, name)):
+                if time.monotonic() > end:
+                    status = json.dumps(resource.get("status"), indent=1)
+                    events = self.bed.kubectl("events", "--namespace", self.namespace)
+                    raise AssertionError(f"not within {deadline_s:g} s: {what}\nstatus: {status}\n{events}")
+                time.sleep(0.1)
         return resource
+
+    def _read(self, api: KubeApi, name: str) -> Resource:
+        path = f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/{names.PLURAL}/{name}"
+        found: Resource = api.request("GET", path).expect(200)
+        return found
 
 
 def condition(resource: Resource, kind: str) -> Resource:

@@ -13,7 +13,7 @@ from tests.simulated.tenant import Resource, Tenant, condition, is_ready
 STEPS = {
     "strategy": "Canary",
     "canary": {"steps": [{"setWeight": 20}, {"pause": {"durationSeconds": 1}}, {"setWeight": 60}]},
-    "progressDeadlineSeconds": 60,
+    "progressDeadlineSeconds": 600,  # a busy machine is not a bad version
     "scaleDownDelaySeconds": 0,
     "drainTimeoutSeconds": 5,
 }

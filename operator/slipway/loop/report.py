@@ -102,7 +102,7 @@ def turns(status: Mapping[str, Json]) -> dict[str, Json]:
     """What must be told at once when it changes: which conditions are true, and why a person is needed."""
     conditions = status.get("conditions") or ()
     found = {item["type"]: item["status"] == "True" for item in conditions}
-    stalled = next((item for item in conditions if item["type"] == ConditionType.STALLED.value), {})
+    stalled: JsonObject = next((item for item in conditions if item["type"] == ConditionType.STALLED.value), {})
     return {**found, "because": stalled.get("reason") if stalled.get("status") == "True" else None}
 
 

@@ -98,8 +98,8 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("home elsewhere", runtime(env=[{"name": "HOME", "value": "/models"}]), "HOME and TMPDIR are set by Slipway"),
     ("tiny shared memory", runtime(shmSize="1"), "spec.runtime.shmSize must be at least 1Mi"),
-    ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight and pause"),
-    ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight and pause"),
+    ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight, pause"),
+    ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight, pause"),
 ]
 # Rules that only an edit can break; test_edits.py has their examples.
 TRANSITIONS = ("spec.modelName cannot be",)
@@ -211,19 +211,19 @@ def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict
 
 def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
     """kubectl asks for strict validation by default; without it the field would vanish silently."""
-    unknown = steps({"setWeight": 5, "analysis": {}})
+    unknown = steps({"setWeight": 5, "golden": {}})
     unknown["spec"]["model"]["versoin"] = "2"
     answer = deployments.create(unknown, dry_run=True)
     assert answer.code == 400
     assert 'unknown field "spec.model.versoin"' in answer.message
-    assert 'unknown field "spec.rollout.canary.steps[0].analysis"' in answer.message
+    assert 'unknown field "spec.rollout.canary.steps[0].golden"' in answer.message
 
 
 def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask_for_strictness(
     deployments: ModelDeployments,
 ) -> None:
     """Its field would vanish silently, and with it the gate that somebody relies on."""
-    manifest = steps({"setWeight": 5}, {"analysis": {}})
+    manifest = steps({"setWeight": 5}, {"golden": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
-    assert "a step has exactly one of setWeight and pause" in answer.message
+    assert "a step has exactly one of setWeight, pause and analysis" in answer.message

@@ -84,8 +84,8 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
 
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
-    words = refused(rollout=rollout({"setWeight": 5}, {"analysis": {"minRequests": 200}}))
-    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight and pause"
+    words = refused(rollout=rollout({"setWeight": 5}, {"golden": {}}))
+    assert words == "spec.rollout.canary.steps[1]: has golden, expected exactly one of setWeight, pause and analysis"
 
 
 STEP = "spec.rollout.canary.steps"
@@ -102,7 +102,7 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 0.5})}, f"{STEP}[0].setWeight: is 0.5"),
         ({"rollout": rollout({"setWeight": True})}, f"{STEP}[0].setWeight: is True"),
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
-        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight and pause"),
+        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight, pause and analysis"),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
         ({"rollout": rollout({"pause": 60})}, f"{STEP}[0].pause: is a int, expected an object"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.api.parse import parse_spec, parse_storage_uri
-from slipway.api.types import Pause, Rollout, SetWeight
+from slipway.api.types import Analysis, ErrorCriterion, Judging, LatencyCriterion, Pause, Rollout, SetWeight
 from slipway.errors import SpecError
 from tests.support.builders import model_deployment, rollout
 
@@ -140,3 +140,43 @@ def test_a_rollout_that_cannot_be_carried_out_says_where(spec: dict[str, Any], w
 )
 def test_an_error_names_the_path_what_was_found_and_what_was_expected(spec: dict[str, Any], words: str) -> None:
     assert words in refused(**spec)
+
+
+def test_errors_are_judged_without_a_word_about_it_and_latency_only_when_written() -> None:
+    assert parse_spec(model_deployment()).rollout.judging == Judging(errors=ErrorCriterion(max_increase_percent=3))
+    written = rollout(analysis={"latency": {}, "errors": {"maxIncreasePercent": 1}, "falseAlarmPercent": 5})
+    judging = parse_spec(model_deployment(rollout=written)).rollout.judging
+    assert judging.latency == LatencyCriterion(percentile=95, max_increase_percent=5)
+    assert (judging.errors, judging.false_alarm_percent) == (ErrorCriterion(max_increase_percent=1), 5)
+
+
+def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
+    given = {"minRequests": 50, "maxDurationSeconds": 60, "onInconclusive": "Abort"}
+    spec = parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, {"analysis": given})))
+    assert spec.rollout.steps[1:] == (
+        Analysis(min_requests=200, max_duration_s=1800, on_inconclusive="Pause"),
+        Analysis(min_requests=50, max_duration_s=60, on_inconclusive="Abort"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (rollout({"analysis": {}}), f"{STEP}[0].analysis: compares at 0 %, expected a setWeight from 1 to 99"),
+        (rollout({"setWeight": 100}, {"analysis": {}}), f"{STEP}[1].analysis: compares at 100 %"),
+        (
+            rollout({"setWeight": 5}, {"analysis": {}}, analysis={"errors": {"enabled": False}}),
+            f"{STEP}[1].analysis: has nothing to judge",
+        ),
+        (rollout({"setWeight": 5}, {"analysis": {"minRequests": 0}}), f"{STEP}[1].analysis.minRequests: is 0"),
+        (
+            rollout({"setWeight": 5}, {"analysis": {"onInconclusive": "Hope"}}),
+            f"{STEP}[1].analysis.onInconclusive: is 'Hope', expected one of Pause, Abort, Promote",
+        ),
+        (rollout(analysis={"latency": {"percentile": 100}}), "spec.rollout.analysis.latency.percentile: is 100"),
+        (rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: is 0"),
+        (rollout(analysis={"errors": {"enabled": "no"}}), "spec.rollout.analysis.errors.enabled: is 'no'"),
+    ],
+)
+def test_an_analysis_that_could_never_come_to_a_verdict_is_refused(written: dict[str, Any], words: str) -> None:
+    assert words in refused(rollout=written)

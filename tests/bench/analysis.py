@@ -8,6 +8,7 @@ first witnesses). So what is measured is the scheme that runs, not the formula a
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import statistics
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from slipway.api.types import Judging, Rollout
 from slipway.core import comparison, watch
+from slipway.core.analysis import e_value
 from slipway.core.snapshot import RouterAnswer, RouterView, Tally
 from tests.bench import plots
 from tests.cluster.paths import REPOSITORY
@@ -68,8 +70,9 @@ def _rollout(case: Case, limit: int, rng: random.Random) -> Simulated:
         tallies = [_second(case, canary, stable, rng) for canary, stable in tallies]
         seen = watch.advanced(kept, judging, _views(tallies))
         requests = sum(canary.requests for canary, _ in tallies)
-        # A verdict can turn only where the canary had a bad event; asking more often would only take longer.
-        if seen.evidence != kept.evidence and comparison.failure(comparison.findings(seen, rollout, 0)) is not None:
+        # The whole judgement is asked only where it can be a failure: what it asks besides takes most of the time.
+        is_possible = e_value(seen.evidence[watch.ERRORS]) >= 1 / ALPHA
+        if is_possible and comparison.failure(comparison.findings(seen, rollout, 0)) is not None:
             return Simulated(stopped=True, requests=requests, seconds=second)
         if requests >= limit:
             return Simulated(stopped=False, requests=requests, seconds=second)
@@ -88,7 +91,13 @@ def _second(case: Case, canary: Tally, stable: Tally, rng: random.Random) -> tup
 
 
 def _hits(rng: random.Random, count: int, probability: float) -> int:
-    return sum(rng.random() < probability for _ in range(count))
+    """A binomial draw, from one hit to the next by geometric gaps: as many draws as there are hits."""
+    hits, place = 0, 0
+    while True:
+        place += 1 + int(math.log(1.0 - rng.random()) / math.log1p(-probability))
+        if place > count:
+            return hits
+        hits += 1
 
 
 def _grown(tally: Tally, requests: int, bad: int) -> Tally:

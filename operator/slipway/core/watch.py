@@ -133,18 +133,21 @@ def advanced(watch: Watch, judging: Judging, views: Iterable[RouterView]) -> Wat
     """The watch as of now: evidence with what happened since the last write, counters of now. `written_at` stays."""
     views = tuple(views)
     evidence = {metric: watch.evidence.get(metric, Evidence()) for metric in judging.metrics}
+    marks = _marks(watch, views)
     limit_ms = watch.threshold_ms if judging.latency is not None else None
     if ERRORS in evidence:
-        evidence[ERRORS] = look(evidence[ERRORS], _parts(watch, views, _error_part))
+        evidence[ERRORS] = look(evidence[ERRORS], _parts(watch, marks, views, _error_part))
     if LATENCY in evidence and limit_ms is not None:
-        evidence[LATENCY] = look(evidence[LATENCY], _parts(watch, views, _latency_part))
+        evidence[LATENCY] = look(evidence[LATENCY], _parts(watch, marks, views, _latency_part))
     # Frozen only if every router tells its counters at this moment: slow answers are counted from it on.
     if judging.latency is not None and limit_ms is None and all(view.answer is not None for view in views):
         limit_ms = threshold(watch.stable, judging.latency.percentile, views)
     now = replace(watch, evidence=evidence, threshold_ms=limit_ms)
+    if limit_ms != watch.threshold_ms:
+        marks = _marks(now, views)
     present = {view.key for view in views}
     kept = {router: mark for router, mark in watch.marks.items() if router in present}
-    return replace(now, marks={**kept, **_marks(now, views)})
+    return replace(now, marks={**kept, **marks})
 
 
 def is_due(before: Watch, after: Watch, *, weight: int, now: datetime) -> bool:
@@ -212,8 +215,9 @@ def _marks(watch: Watch, views: Iterable[RouterView], *, is_first: bool = False)
     return found
 
 
-def _parts(watch: Watch, views: Iterable[RouterView], part: _Part) -> list[tuple[Counts, Counts]]:
-    marks = _marks(watch, views)
+def _parts(
+    watch: Watch, marks: Mapping[str, Mark], views: Iterable[RouterView], part: _Part
+) -> list[tuple[Counts, Counts]]:
     found = []
     for view in views:
         if view.answer is None or view.answer.healthy_members.get(watch.canary, 0) == 0:

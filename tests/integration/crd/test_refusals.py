@@ -137,6 +137,9 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
         "spec.model.digest: Invalid value",
     ),
     ("format of a later release", model_deployment(model={"format": "onnx"}), "spec.model.format: Unsupported value"),
+    ("no percentile", rollout(analysis={"latency": {"percentile": 100}}), "analysis.latency.percentile: Invalid value"),
+    ("certainty", rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: Invalid value"),
+    ("no request", steps({"analysis": {"minRequests": 0}}), "steps[0].analysis.minRequests: Invalid value"),
     ("no instance", model_deployment(model={"config": {"instances": 0}}), "spec.model.config.instances: Invalid value"),
     ("model name with a slash", model_deployment(modelName="a/b"), "spec.modelName: Invalid value"),
     ("model name upwards", model_deployment(modelName=".."), "spec.modelName: Invalid value"),
@@ -199,6 +202,13 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("32 steps", steps(*EVERY_SECOND * 16)),
     ("no delays", rollout(scaleDownDelaySeconds=0, drainTimeoutSeconds=0, progressDeadlineSeconds=1)),
     ("an empty rollout", rollout()),
+    (
+        "an analysis in every word",
+        rollout(
+            canary={"steps": [{"setWeight": 5}, {"analysis": {"minRequests": 1, "onInconclusive": "Abort"}}]},
+            analysis={"errors": {"enabled": True}, "latency": {"percentile": 99}, "falseAlarmPercent": 20},
+        ),
+    ),
     ("paused, without a history", model_deployment(paused=True, revisionHistoryLimit=0)),
 ]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from kubectl_slipway import words
 from kubectl_slipway.pods import Mood, PodLine
-from kubectl_slipway.view import ConditionLine, HistoryLine, RevisionLine, RolloutLine, StepState, View
+from kubectl_slipway.view import AnalysisLine, ConditionLine, HistoryLine, RevisionLine, RolloutLine, StepState, View
 
 STEP_MARKS = {StepState.DONE: "done", StepState.CURRENT: "now", StepState.NEXT: "", StepState.DROPPED: "not taken"}
 
@@ -38,6 +38,20 @@ def rollout_head(rollout: RolloutLine, now: datetime | None) -> str:
     if started:
         parts.append(f"for {started}")
     return "  ".join(part for part in parts if part)
+
+
+def analysis_line(line: AnalysisLine) -> str:
+    """`errors  Inconclusive  3 of 312 bad, of stable 11 of 2790; 57 more requests needed`"""
+    bad = "bad"
+    if line.percentile is not None:
+        known = line.threshold_milliseconds is not None
+        limit = f"{line.threshold_milliseconds} ms" if known else "a limit that is not known yet"
+        bad = f"above {limit} (p{line.percentile} of stable)"
+    counted = (
+        f"{line.canary_bad} of {line.canary_requests} {bad}, of stable {line.stable_bad} of {line.stable_requests}"
+    )
+    needed = f"; {line.requests_needed} more requests needed" if line.requests_needed else ""
+    return f"{line.metric}  {line.verdict}  {counted}{needed}"
 
 
 def history_line(line: HistoryLine, now: datetime | None) -> str:
@@ -85,6 +99,7 @@ def _lines(view: View, wide: bool, now: datetime | None) -> Iterator[str]:
         yield f"rollout  {rollout_head(view.rollout, now)}"
         if view.rollout.message and view.rollout.message != view.message:
             yield f"  {view.rollout.message}"
+        yield from (f"  {analysis_line(line)}" for line in view.rollout.analysis)
         if view.rollout.steps:
             yield "  steps: " + ", ".join(
                 step.text + (f" ({STEP_MARKS[step.state]})" if STEP_MARKS[step.state] else "")

@@ -96,6 +96,8 @@ def _add_rollout(root: Tree, rollout: RolloutLine, said: str, now: datetime | No
     node = root.add(Text.assemble(_icon(rollout.mood), " ", (plain.rollout_head(rollout, now), "bold")))
     if rollout.message and rollout.message != said:
         node.add(Text(rollout.message))
+    for line in rollout.analysis:
+        node.add(Text.assemble(_icon(line.mood), " ", plain.analysis_line(line)))
     if rollout.steps:
         node.add(step_bar(rollout.steps))
 

@@ -64,6 +64,22 @@ class StepLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisLine:
+    """One metric by which the revision is compared with stable."""
+
+    metric: str
+    verdict: str  # Passed | Failed | Inconclusive
+    canary_requests: int
+    canary_bad: int
+    stable_requests: int
+    stable_bad: int
+    requests_needed: int | None  # until Passed; None: it would not, at these rates
+    percentile: int | None
+    threshold_milliseconds: int | None
+    mood: Mood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutLine:
     stage: str
     revision: int | None
@@ -72,6 +88,7 @@ class RolloutLine:
     until: str | None  # end of the running pause
     steps: tuple[StepLine, ...]
     mood: Mood
+    analysis: tuple[AnalysisLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +267,23 @@ def _rollout(spec: JsonObject, rollout: JsonObject, *, first: bool) -> RolloutLi
         until=rollout.get("until"),
         steps=_steps(steps, index, stage) if known else (),
         mood=Mood.BAD if stage in ("Aborting", "Aborted") else Mood.WORKING,
+        analysis=tuple(_analysis(entry) for entry in rollout.get("analysis") or ()),
+    )
+
+
+def _analysis(entry: JsonObject) -> AnalysisLine:
+    verdict = clean(entry.get("verdict"))
+    return AnalysisLine(
+        metric=clean(entry.get("metric")),
+        verdict=verdict,
+        canary_requests=int(entry.get("canaryRequests") or 0),
+        canary_bad=int(entry.get("canaryBad") or 0),
+        stable_requests=int(entry.get("stableRequests") or 0),
+        stable_bad=int(entry.get("stableBad") or 0),
+        requests_needed=entry.get("requestsNeeded"),
+        percentile=entry.get("percentile"),
+        threshold_milliseconds=entry.get("thresholdMilliseconds"),
+        mood={"Passed": Mood.GOOD, "Failed": Mood.BAD}.get(verdict, Mood.WORKING),
     )
 
 
@@ -268,6 +302,8 @@ def _step(step: JsonObject) -> str:
     if "pause" in step:
         seconds = (step["pause"] or {}).get("durationSeconds")
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
+    if "analysis" in step:
+        return "analysis"
     return clean(next(iter(step), "?"))  # a kind of step that a newer operator knows
 
 

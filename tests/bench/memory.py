@@ -19,7 +19,7 @@ from slipway.adapters.resources import PODS, REPLICA_SETS, Resource, resource_fo
 from slipway.adapters.store import Stores
 from slipway.api import names
 from slipway.api.types import JsonObject
-from slipway.core.snapshot import ModelState, Profiles, RouterAnswer, Signature, Tensor
+from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature, Tensor
 from slipway.loop.apply import Applier
 from slipway.loop.fleet import Fleet
 from slipway.loop.observe import Observer
@@ -163,7 +163,7 @@ class Population:
 
     # ── routers and Triton ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def inspect(self, pod_ip: str) -> RouterAnswer:
+    async def inspect(self, pod_ip: str, comparison: Comparison | None = None) -> RouterAnswer:
         namespace, deployment = self._addresses[pod_ip]
         routes_version, clusters_version, routed = self.tables[namespace, deployment]
         pods = self.stores.pods.for_deployment(namespace, deployment)

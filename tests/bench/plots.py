@@ -9,9 +9,11 @@ import matplotlib as mpl
 
 from tests.bench.results import Part, Series
 
-mpl.use("svg")
-# Text stays text, and identifiers do not change from run to run: a redrawn plot is no diff.
-mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "slipway", "font.size": 9})
+
+def fix_bytes() -> None:
+    """Text stays text, and identifiers do not change from run to run: a redrawn plot is no diff."""
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "slipway", "font.size": 9})
 
 
 def draw(parts: Sequence[Part], directory: Path) -> list[tuple[str, str]]:
@@ -29,6 +31,7 @@ def draw(parts: Sequence[Part], directory: Path) -> list[tuple[str, str]]:
 def _draw(lines: Sequence[Series], path: Path) -> None:
     from matplotlib.figure import Figure
 
+    fix_bytes()
     figure = Figure(figsize=(5.5, 3.0), layout="constrained")
     axes = figure.add_subplot()
     for line in lines:

@@ -18,9 +18,10 @@ from typing import Any, Self
 
 from slipway.api import names
 from slipway.api.status import Cause
+from slipway.core import questions
 from slipway.core.plan import Action, Apply, Create, Delete, Plan, Poke, RemoveAnnotations
 from slipway.core.planner import plan_pass
-from slipway.core.snapshot import Children, Profiles, RouterAnswer, RouterView, Snapshot
+from slipway.core.snapshot import Children, Profiles, RouterAnswer, RouterView, Snapshot, Tally
 from tests.support.builders import NOW, PROFILES, model_pod, platform, replica_set, router_pod
 from tests.support.guards import GUARDS, Guard
 
@@ -38,6 +39,7 @@ class World:
     now: datetime = NOW
     version: int = 100
     active: dict[int, int] = field(default_factory=dict)  # revision → requests in flight, as routers count them
+    tallies: dict[str, dict[int, Tally]] = field(default_factory=dict)  # router pod → revision → what it has counted
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
     blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
     silent: set[str] = field(default_factory=set)  # routers that do not answer
@@ -54,7 +56,7 @@ class World:
             "silent": set(self.silent),
             "log": list(self.log),
         }
-        shared = ("objects", "pods", "tables", "profiles", "active", "broken")
+        shared = ("objects", "pods", "tables", "profiles", "active", "tallies", "broken")
         return replace(self, **{**own, **{name: dict(getattr(self, name)) for name in shared}, **changes})
 
     def plan(self, **platform_changes: Any) -> Plan:
@@ -68,20 +70,22 @@ class World:
                 if its == kind and item["metadata"]["labels"].get(names.LABEL_DEPLOYMENT) == "fraud"
             )
 
+        children = Children(
+            deployments=of("Deployment"),
+            services=of("Service"),
+            config_maps=of("ConfigMap"),
+            controller_revisions=of("ControllerRevision"),
+            disruption_budgets=of("PodDisruptionBudget"),
+            replica_sets=tuple(replica_set(name) for kind, name in sorted(self.objects) if kind == "Deployment"),
+            pods=tuple(pod for _, pod in sorted(self.pods.items())),
+        )
         return Snapshot(
             now=self.now,
             resource=self.resource,
             platform=platform(**platform_changes),
             profiles=Profiles(data=self.profiles),
-            children=Children(
-                deployments=of("Deployment"),
-                services=of("Service"),
-                config_maps=of("ConfigMap"),
-                controller_revisions=of("ControllerRevision"),
-                disruption_budgets=of("PodDisruptionBudget"),
-                replica_sets=tuple(replica_set(name) for kind, name in sorted(self.objects) if kind == "Deployment"),
-                pods=tuple(pod for _, pod in sorted(self.pods.items())),
-            ),
+            children=children,
+            comparison=questions.comparison_under_way(self.resource, children),
             routers=tuple(self._router_view(name) for name in sorted(self.tables)),
             claim_exists=self.claim_exists,
         )
@@ -165,6 +169,7 @@ class World:
         routed = dict(routed_in(data[names.STATE_KEY]))
         return RouterView(
             pod=pod,
+            key=pod,
             answer=RouterAnswer(
                 routes_version=_version_in(data[names.ROUTES_KEY]),
                 clusters_version=_version_in(data[names.CLUSTERS_KEY]),
@@ -173,6 +178,7 @@ class World:
                     number: 0 if number in self.blind else len(self.ready_pods(number)) for number in routed
                 },
                 active_requests={number: self.active.get(number, 0) for number in routed},
+                tallies=self.tallies.get(pod, {}),
             ),
         )
 
@@ -183,6 +189,25 @@ class World:
             for name, pod in self.pods.items()
             if pod["metadata"]["labels"].get(names.LABEL_REVISION) == str(revision) and _is_ready(pod)
         ]
+
+    def serve(
+        self, requests: int, *, bad: dict[int, float] | None = None, slow: dict[int, float] | None = None
+    ) -> None:
+        """Clients send so many requests to each router, which splits them as its table says; `bad`, `slow`: revision →
+        share of its answers. Fractions of a request are lost: choose round numbers."""
+        for router, weights in self.router_weights().items():
+            known = dict(self.tallies.get(router, {}))
+            for revision, weight in weights.items():
+                count, old = requests * weight // 100, known.get(revision, Tally())
+                fast = count - round(count * (slow or {}).get(revision, 0.0))
+                known[revision] = Tally(
+                    requests=old.requests + count,
+                    bad=old.bad + round(count * (bad or {}).get(revision, 0.0)),
+                    attempts=old.attempts + count,
+                    timed=old.timed + count,
+                    at_most={10: old.at_most.get(10, 0) + fast, 100: old.at_most.get(100, 0) + count},
+                )
+            self.tallies[router] = known
 
     def state(self) -> dict[str, Any]:
         """The durable record as it lies in the cluster."""

@@ -1,7 +1,8 @@
 """What a router pod says about itself, asked over its ops port: the route table in force, and what it sees of the pods.
 
     GET /.slipway/route   a direct response *inside* the route table: what the worker uses now
-    GET /stats            version texts, refused updates, healthy members and active requests per cluster
+    GET /stats            version texts, refused updates, healthy members and active requests per cluster; while a revision
+                          is compared with stable, also what was counted of both (router_counts.py)
 
 A router runs in the user's namespace, so its answers are believed about its own deployment only, and never trusted to
 be well formed.
@@ -16,9 +17,10 @@ from urllib.parse import quote
 import aiohttp
 
 from slipway.adapters.http_client import ask, read_json
+from slipway.adapters.router_counts import counts_filter, read_tallies
 from slipway.api import names
 from slipway.api.types import Json
-from slipway.core.snapshot import RouterAnswer
+from slipway.core.snapshot import Comparison, RouterAnswer
 from slipway.errors import Unreachable
 
 # Anchored, because `cluster.NAME.update_failure` counts DNS, not configuration.
@@ -44,13 +46,13 @@ class Routers:
         self._session = session
         self._timeout_s = timeout_s
 
-    async def inspect(self, pod_ip: str) -> RouterAnswer:
+    async def inspect(self, pod_ip: str, comparison: Comparison | None = None) -> RouterAnswer:
         """Everything that verification needs from one router. Unreachable if any part of it is missing or malformed."""
         base = f"http://{_host(pod_ip)}:{names.PORT_ROUTER_OPS}"
         routes_version, weights = _read_route(await self._get_json(base + names.PATH_ROUTER_ROUTE), base)
         # Clusters second: members seen after the table was read are never older than the table.
         stats_answer = await ask(
-            self._session, "GET", f"{base}/stats?filter={quote(STATS_FILTER, safe='')}", timeout_s=self._timeout_s
+            self._session, "GET", f"{base}/stats?{stats_query(comparison)}", timeout_s=self._timeout_s
         )
         if stats_answer.status != 200:
             raise Unreachable(f"{base}/stats answered {stats_answer.status}, expected 200")
@@ -62,6 +64,7 @@ class Routers:
             weights=weights,
             healthy_members=healthy,
             active_requests=active,
+            tallies=read_tallies(comparison, stats) if comparison is not None else {},
             rejected=_refusals(stats),
         )
 
@@ -70,6 +73,13 @@ class Routers:
         if answer.status != 200:
             raise Unreachable(f"{url} answered {answer.status}, expected 200; no route table is in force there")
         return read_json(answer, url)
+
+
+def stats_query(comparison: Comparison | None) -> str:
+    """One request for all: what is counted is then of the same moment as who is healthy."""
+    wanted = STATS_FILTER if comparison is None else rf"{STATS_FILTER}|^(?:{counts_filter(comparison)})$"
+    query = f"filter={quote(wanted, safe='')}"
+    return f"{query}&histogram_buckets=cumulative" if comparison is not None and comparison.with_latency else query
 
 
 def parse_stats(text: str) -> Mapping[str, str]:

@@ -13,9 +13,13 @@ from typing import Any
 
 from slipway.api.types import (
     DEFAULT_REVISION_HISTORY_LIMIT,
+    Analysis,
     DynamicBatching,
+    ErrorCriterion,
     Json,
     JsonObject,
+    Judging,
+    LatencyCriterion,
     ModelConfig,
     ModelSource,
     Pause,
@@ -40,7 +44,10 @@ DEFAULT_ROLLOUT = Rollout()
 FORMATS = ("auto", "torchscript")
 STRATEGIES = ("Canary",)
 PLACEMENTS = ("Surge",)
+ON_INCONCLUSIVE = ("Pause", "Abort", "Promote")
 MAX_STEPS = 32
+DEFAULT_ANALYSIS = Analysis()
+DEFAULT_ERRORS, DEFAULT_LATENCY = ErrorCriterion(), LatencyCriterion()
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=@+-]*")
@@ -155,8 +162,12 @@ def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
     _one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES)
     _one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS)
     canary = _mapping(rollout.get("canary"), f"{path}.canary")
+    steps = _parse_steps(canary.get("steps"), f"{path}.canary.steps")
+    judging = _parse_judging(_mapping(rollout.get("analysis"), f"{path}.analysis"), f"{path}.analysis")
+    _check_analysis_steps(steps, judging, f"{path}.canary.steps")
     return Rollout(
-        steps=_parse_steps(canary.get("steps"), f"{path}.canary.steps"),
+        steps=steps,
+        judging=judging,
         progress_deadline_s=_whole(
             rollout.get("progressDeadlineSeconds"),
             f"{path}.progressDeadlineSeconds",
@@ -201,7 +212,79 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         if duration is None:
             return Pause(None)
         return Pause(_whole(duration, f"{path}.pause.durationSeconds", default=0, minimum=1))
-    raise SpecError(path, f"has {', '.join(given) or 'no field'}, expected exactly one of setWeight and pause")
+    if given == ["analysis"]:
+        return _parse_analysis(_mapping(step["analysis"], f"{path}.analysis"), f"{path}.analysis")
+    raise SpecError(
+        path, f"has {', '.join(given) or 'no field'}, expected exactly one of setWeight, pause and analysis"
+    )
+
+
+def _parse_analysis(written: Mapping[str, Json], path: str) -> Analysis:
+    return Analysis(
+        min_requests=_whole(
+            written.get("minRequests"), f"{path}.minRequests", default=DEFAULT_ANALYSIS.min_requests, minimum=1
+        ),
+        max_duration_s=_whole(
+            written.get("maxDurationSeconds"),
+            f"{path}.maxDurationSeconds",
+            default=DEFAULT_ANALYSIS.max_duration_s,
+            minimum=1,
+        ),
+        on_inconclusive=_one_of(written.get("onInconclusive"), f"{path}.onInconclusive", ON_INCONCLUSIVE),
+    )
+
+
+def _check_analysis_steps(steps: tuple[Step, ...], judging: Judging, path: str) -> None:
+    """An analysis that could never come to a verdict would end as onInconclusive says, with Promote unseen by anybody."""
+    weight = 0
+    for index, step in enumerate(steps):
+        if isinstance(step, SetWeight):
+            weight = step.weight
+        elif isinstance(step, Analysis) and not judging.metrics:
+            raise SpecError(
+                f"{path}[{index}].analysis", "has nothing to judge: spec.rollout.analysis has no metric that is enabled"
+            )
+        elif isinstance(step, Analysis) and not 0 < weight < 100:
+            raise SpecError(
+                f"{path}[{index}].analysis",
+                f"compares at {weight} %, expected a setWeight from 1 to 99 before it: both revisions need requests",
+            )
+
+
+def _parse_judging(written: Mapping[str, Json], path: str) -> Judging:
+    errors = _mapping(written.get("errors"), f"{path}.errors")
+    latency = written.get("latency")
+    is_enabled = errors.get("enabled") is None or _boolean(errors["enabled"], f"{path}.errors.enabled")
+    return Judging(
+        errors=ErrorCriterion(max_increase_percent=_increase(errors, f"{path}.errors", DEFAULT_ERRORS))
+        if is_enabled
+        else None,
+        latency=None if latency is None else _parse_latency(_mapping(latency, f"{path}.latency"), f"{path}.latency"),
+        false_alarm_percent=_whole(
+            written.get("falseAlarmPercent"),
+            f"{path}.falseAlarmPercent",
+            default=DEFAULT_ROLLOUT.judging.false_alarm_percent,
+            minimum=1,
+            maximum=20,
+        ),
+    )
+
+
+def _parse_latency(written: Mapping[str, Json], path: str) -> LatencyCriterion:
+    percentile = _whole(
+        written.get("percentile"), f"{path}.percentile", default=DEFAULT_LATENCY.percentile, minimum=50, maximum=99
+    )
+    return LatencyCriterion(percentile=percentile, max_increase_percent=_increase(written, path, DEFAULT_LATENCY))
+
+
+def _increase(written: Mapping[str, Json], path: str, default: ErrorCriterion | LatencyCriterion) -> int:
+    return _whole(
+        written.get("maxIncreasePercent"),
+        f"{path}.maxIncreasePercent",
+        default=default.max_increase_percent,
+        minimum=1,
+        maximum=100,
+    )
 
 
 def _mapping(value: Any, path: str) -> Mapping[str, Json]:

@@ -276,6 +276,18 @@ class Reason(Enum):
         "The new revision was not ready within spec.rollout.progressDeadlineSeconds and was given up. Stable serves on.",
         "Mend the cause in the message, then change the spec or annotate slipway.dev/action=retry.",
     )
+    ANALYSIS_FAILED = (
+        "AnalysisFailed",
+        Kind.STALL,
+        "The new revision is worse than stable by what the routers counted; the message has the figures. Stable serves on.",
+        "Look at the new version's logs, mend it and apply a new version; or annotate slipway.dev/action=retry.",
+    )
+    ANALYSIS_INCONCLUSIVE = (
+        "AnalysisInconclusive",
+        Kind.STALL,
+        "An analysis step came to no verdict within its maxDurationSeconds; the message says how many requests are missing.",
+        "Wait for more traffic, raise the weight before the step, or decide by hand: slipway.dev/action=promote or retry.",
+    )
     ABORTED = (
         "Aborted",
         Kind.STALL,
@@ -290,6 +302,12 @@ class Reason(Enum):
     )
     ROLLOUT_STARTED = ("RolloutStarted", Kind.WELL, "Event only: a rollout began.", "Nothing to do.")
     STEP_COMPLETED = ("StepCompleted", Kind.WELL, "Event only: a step of the rollout was completed.", "Nothing to do.")
+    ANALYSIS_PASSED = (
+        "AnalysisPassed",
+        Kind.WELL,
+        "Event only: an analysis step found every metric of the new revision good enough; the message has the figures.",
+        "Nothing to do.",
+    )
     PROMOTED = ("Promoted", Kind.WELL, "Event only: every router confirmed the revision at 100 %.", "Nothing to do.")
     SUPERSEDED = ("Superseded", Kind.WELL, "Event only: another spec took the rollout's place.", "Nothing to do.")
     REVERTED = ("Reverted", Kind.WELL, "Event only: the spec went back to stable in mid-rollout.", "Nothing to do.")

@@ -81,7 +81,42 @@ class Pause:
     duration_s: int | None  # None: until a person promotes
 
 
-Step = SetWeight | Pause
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A step: wait until the counts show that the new revision is good enough, every metric of it."""
+
+    min_requests: int = 200  # of the new revision, counted from its first weight on
+    max_duration_s: int = 1800
+    on_inconclusive: str = "Pause"  # Pause | Abort | Promote
+
+
+Step = SetWeight | Pause | Analysis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCriterion:
+    max_increase_percent: int = 3  # percentage points of requests that may be bad beyond stable's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyCriterion:
+    """Slow = above stable's percentile, as it was when the comparison began."""
+
+    percentile: int = 95
+    max_increase_percent: int = 5  # percentage points of requests that may be slow beyond stable's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What the new revision is compared with stable by, from its first weight on. A metric that is None is not looked at."""
+
+    errors: ErrorCriterion | None = ErrorCriterion()
+    latency: LatencyCriterion | None = None
+    false_alarm_percent: int = 1  # chance to give up a revision that is as good as stable, all metrics together
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(name for name, given in (("errors", self.errors), ("latency", self.latency)) if given is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +127,7 @@ class Rollout:
     progress_deadline_s: int = 1800
     scale_down_delay_s: int = 30
     drain_timeout_s: int = 300
+    judging: Judging = Judging()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from slipway.api.status import Kind
 from slipway.build.quantities import parse_quantity
+from slipway.core import comparison, traffic
 from slipway.core import rollout as machine
-from slipway.core import traffic
 from slipway.core.diagnosis import is_terminating
 from slipway.core.facts import Facts
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
@@ -24,6 +24,7 @@ from slipway.core.retire import next_look_s
 PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without an event for us
 FAILURE_RECHECK_S = 15.0  # a pod that failed may be mended from outside
 PROGRESS_RECHECK_S = 5.0
+COMPARE_RECHECK_S = 1.0  # routers count without an event; a bad revision is stopped at the look that decides
 QUIET_RECHECK_S = 60.0  # routers are asked again; it costs the API server nothing
 
 
@@ -106,6 +107,8 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
     elif after.rollout is not None:
         # Routers see pods come without an event; a pause for a person may last for days, and needs no hurry.
         waits.append(traffic.MEMBERS_RECHECK_S if after.routed and stage != "Paused" else PROGRESS_RECHECK_S)
+    if after.watch is not None:
+        waits.append(COMPARE_RECHECK_S)
     if (wait := next_look_s(after, facts.spec.rollout, facts.snapshot.now)) is not None:
         waits.append(wait)
     return min(waits)
@@ -154,6 +157,10 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
         message=message,
         peak_replicas=sum(peak.values()),
         peak_devices=_devices(facts, peak),
+        # As it was last written: what a pass sees beyond that would be a write of status for every look.
+        analysis=comparison.findings(outcome.after.watch, facts.spec.rollout, state.step)
+        if outcome.after.watch is not None
+        else (),
     )
 
 

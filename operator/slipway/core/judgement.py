@@ -186,7 +186,7 @@ def pause_cause(evidence: Evidence) -> Cause | None:
     if state is None or state.paused_at is None or state.direct or state.step >= len(steps):
         return None
     step = steps[state.step]
-    if isinstance(step, Pause) and step.duration_s is None:
+    if state.inconclusive or (isinstance(step, Pause) and step.duration_s is None):
         _, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
     return None

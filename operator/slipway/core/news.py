@@ -7,7 +7,8 @@ somebody wiped announces nothing again. Conditions are compared with the status 
 from __future__ import annotations
 
 from slipway.api.status import ConditionType, Reason, shorten
-from slipway.api.types import JsonObject
+from slipway.api.types import Analysis, JsonObject, Rollout
+from slipway.core import comparison
 from slipway.core.plan import Announcement
 from slipway.core.record import Record
 
@@ -20,7 +21,7 @@ _OUTCOMES = {
 }
 
 
-def news_of(before: Record, after: Record) -> tuple[Announcement, ...]:
+def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announcement, ...]:
     """What the rollout did in this pass."""
     found = []
     if after.highest_revision > before.highest_revision:
@@ -45,10 +46,24 @@ def news_of(before: Record, after: Record) -> tuple[Announcement, ...]:
         found.append(
             _normal(Reason.STEP_COMPLETED, f"step {new.step} of revision {new.revision} is complete at {weight} %")
         )
+        if old.step < len(rollout.steps) and isinstance(rollout.steps[old.step], Analysis):
+            found += _analysed(after, rollout, old.step)
+    elif new is not None and old is not None and new.inconclusive and not old.inconclusive:
+        missing = comparison.shortage(comparison.findings(after.watch, rollout, new.step))
+        text = f"revision {new.revision} waits for a person: no verdict in time; {missing}"
+        found.append(Announcement(type="Warning", reason=Reason.ANALYSIS_INCONCLUSIVE.text, message=shorten(text)))
     for leaving in before.retiring:
         if leaving.revision not in after.live:
             found.append(_normal(Reason.REVISION_REMOVED, f"revision {leaving.revision} has drained and is removed"))
     return tuple(found)
+
+
+def _analysed(after: Record, rollout: Rollout, step: int) -> list[Announcement]:
+    """How an analysis step ended. A person, or onInconclusive, may have let it go on without a verdict: no word of success."""
+    found = comparison.findings(after.watch, rollout, step)
+    if not comparison.passes(found):
+        return []
+    return [_normal(Reason.ANALYSIS_PASSED, comparison.summary(found))]
 
 
 def _new_entries(before: Record, after: Record) -> int:

@@ -15,8 +15,9 @@ from slipway.api.types import JsonObject
 from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes
 from slipway.core import children as kids
+from slipway.core import comparison, traffic
 from slipway.core import rollout as machine
-from slipway.core import traffic
+from slipway.core import watch as watching
 from slipway.core.children import Running
 from slipway.core.diagnosis import is_ready
 from slipway.core.facts import Facts, spec_cause
@@ -109,7 +110,10 @@ class _Pass(Facts):
         return Plan(
             actions=actions,
             status=status,
-            announcements=(*news_of(self.before, outcome.after), *turned(self.snapshot.resource, status)),
+            announcements=(
+                *news_of(self.before, outcome.after, self.spec.rollout),
+                *turned(self.snapshot.resource, status),
+            ),
             confirmed=confirmed_table(outcome),
             recheck_s=next_look(outcome, findings, busy=bool(actions)),
         )
@@ -153,15 +157,52 @@ class _Pass(Facts):
             record = machine.retarget(record, target)
         if self.new is not None:
             record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
+        seen = None
         if record.rollout is not None:
-            trial = self._trial(record, confirmation)
+            record = self._watched(record, confirmation)
+            seen = self._seen(record)
+            trial = self._trial(record, confirmation, seen)
             record = machine.advance(record, target, trial)
         if not self._is_held(record):
             record = retire(record, spec.rollout, confirmation, self.ready, now)
         routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
         if routed != self.before.routed:
             record = replace(record, routed=routed, changed_at=now)
+        if seen is not None and record.watch is not None:
+            record = replace(record, watch=self._written(record, record.watch, seen, confirmation))
         return record, may_remove
+
+    def _watched(self, record: Record, confirmation: traffic.Confirmation | None) -> Record:
+        """The comparison begins in the pass in which every router confirms the first weight."""
+        asked, state = self.snapshot.comparison, record.rollout
+        if record.watch is not None or asked is None or state is None or confirmation is None:
+            return record
+        if not confirmation.complete or (asked.canary, asked.stable) != (state.revision, record.stable):
+            return record
+        weight = confirmation.weight_of(asked.canary)
+        if not 0 < weight < 100:
+            return record
+        judging, now = self.spec.rollout.judging, self.snapshot.now
+        begun = watching.begin(asked.canary, asked.stable, weight, judging, self.snapshot.routers, now)
+        return replace(record, watch=begun)
+
+    def _seen(self, record: Record) -> watching.Watch | None:
+        """The comparison as of now."""
+        asked, watch = self.snapshot.comparison, record.watch
+        if asked is None or watch is None or (asked.canary, asked.stable) != (watch.canary, watch.stable):
+            return None
+        return watching.advanced(watch, self.spec.rollout.judging, self.snapshot.routers)
+
+    def _written(
+        self, record: Record, before: watching.Watch, seen: watching.Watch, confirmation: traffic.Confirmation | None
+    ) -> watching.Watch:
+        """What the record keeps of it: everything in a pass that writes the record anyway, else only when it is due."""
+        now, weight = self.snapshot.now, before.weight
+        if confirmation is not None and confirmation.complete:
+            weight = confirmation.weight_of(before.canary)
+        if record == self.before and not watching.is_due(before, seen, weight=weight, now=now):
+            return before
+        return watching.written(before, seen, weight=weight, now=now)
 
     def _target(self) -> machine.Target:
         wanted, stable = spec_hash(self.snapshot.resource), self.revisions.get(self.before.stable or 0)
@@ -189,7 +230,9 @@ class _Pass(Facts):
         refusal = replace(record.last_action, result="Rejected", message=self.obstacle.message)
         return replace(ended, last_action=refusal)
 
-    def _trial(self, record: Record, confirmation: traffic.Confirmation | None) -> machine.Trial:
+    def _trial(
+        self, record: Record, confirmation: traffic.Confirmation | None, seen: watching.Watch | None
+    ) -> machine.Trial:
         assert record.rollout is not None  # the caller has checked it
         number = record.rollout.revision
         confirmed = confirmation is not None and confirmation.complete
@@ -199,6 +242,7 @@ class _Pass(Facts):
             cause=self.troubles.get(number),
             verified_weight=confirmation.weight_of(number) if confirmation is not None and confirmed else 0,
             table_confirmed=confirmed,
+            found=comparison.findings(seen or record.watch, self.spec.rollout, record.rollout.step),
         )
 
     def _aim(self, record: Record) -> traffic.Aim:

@@ -10,9 +10,9 @@ from slipway.api.parse import parse_spec
 from slipway.api.types import JsonObject
 from slipway.core.diagnosis import container_is_running, is_ready
 from slipway.core.ownership import controller_of, ours
-from slipway.core.record import RecordError, read_record
+from slipway.core.record import Record, RecordError, read_record
 from slipway.core.revisions import read_revision, spec_hash
-from slipway.core.snapshot import Children
+from slipway.core.snapshot import Children, Comparison
 from slipway.errors import SpecError
 
 
@@ -59,6 +59,20 @@ def routers_to_ask(resource: JsonObject, children: Children) -> tuple[JsonObject
     )
 
 
+def comparison_under_way(resource: JsonObject, children: Children) -> Comparison | None:
+    """The revisions whose counters decide something now. Outside of a rollout in steps, nobody's do."""
+    record = _record(resource, children)
+    if record is None or record.rollout is None or record.rollout.direct or record.stable is None:
+        return None
+    try:
+        judging = parse_spec(resource).rollout.judging
+    except SpecError:
+        return None
+    if not judging.metrics:
+        return None
+    return Comparison(canary=record.rollout.revision, stable=record.stable, with_latency=judging.latency is not None)
+
+
 def models_to_ask(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
     """Pods whose Triton runs without being ready: only it knows whether it is loading or has given up."""
     return tuple(
@@ -80,19 +94,30 @@ def signature_to_read(resource: JsonObject, children: Children) -> tuple[JsonObj
 
 
 def _serving(resource: JsonObject, children: Children) -> int | None:
-    name = names.router_name(resource["metadata"]["name"])
-    try:
-        record = read_record(ours(children.config_maps, resource).get(name))
-    except RecordError:
-        return None
+    record = _record(resource, children)
     if record is None:
         return None
     return record.stable if record.stable is not None else record.rollout.revision if record.rollout else None
 
 
+def _record(resource: JsonObject, children: Children) -> Record | None:
+    name = names.router_name(resource["metadata"]["name"])
+    try:
+        return read_record(ours(children.config_maps, resource).get(name))
+    except RecordError:
+        return None
+
+
 def revision_of(child: JsonObject) -> int | None:
     text = (child["metadata"].get("labels") or {}).get(names.LABEL_REVISION, "")
     return int(text) if text.isdigit() else None
+
+
+def router_key(pod: JsonObject) -> str:
+    """One start of a router's container: Envoy's counters begin with it."""
+    statuses: Iterable[JsonObject] = (pod.get("status") or {}).get("containerStatuses") or ()
+    restarts = next((item.get("restartCount", 0) for item in statuses if item.get("name") == names.CONTAINER_ROUTER), 0)
+    return f"{pod['metadata']['uid']}/{restarts}"
 
 
 def pod_ip(pod: JsonObject) -> str:

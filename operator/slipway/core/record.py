@@ -13,6 +13,7 @@ from typing import Any
 
 from slipway.api import names
 from slipway.api.types import Json, JsonObject
+from slipway.core.watch import Watch
 from slipway.errors import SlipwayError
 
 SCHEMA_VERSION = 1
@@ -40,6 +41,7 @@ class RolloutState:
     rewinding: bool = False  # steps were edited: weight 0 first, then step 0
     starved: bool = False  # the scheduler has no node: the deadline's clock stands
     held: bool = False  # a person asked for a pause, until resume
+    inconclusive: bool = False  # the analysis step of this index came to no verdict in its time: it waits for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Record:
     routed: tuple[Weighted, ...] = ()  # what the route table holds, () before the first model is ready
     changed_at: datetime | None = None  # when `routed` last changed
     rollout: RolloutState | None = None
+    watch: Watch | None = None  # the comparison with stable, from the first weight of the rollout under way
     rejected: Rejection | None = None
     retiring: tuple[Retiring, ...] = ()
     used_actions: tuple[str, ...] = ()  # ids; an action with an id is executed once for ever
@@ -137,6 +140,7 @@ def to_json(record: Record) -> dict[str, Json]:
         "routed": [_dump(entry) for entry in record.routed],
         "changedAt": _moment(record.changed_at),
         "rollout": _dump(record.rollout),
+        "watch": record.watch.to_json() if record.watch is not None else None,
         "rejected": _dump(record.rejected),
         "retiring": [_dump(entry) for entry in record.retiring],
         "usedActions": list(record.used_actions),
@@ -171,6 +175,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             routed=tuple(_load(Weighted, entry) for entry in value["routed"]),
             changed_at=_read_moment(value["changedAt"]),
             rollout=_load_optional(RolloutState, value.get("rollout")),
+            watch=Watch.from_json(value["watch"]) if value.get("watch") is not None else None,
             rejected=_load_optional(Rejection, value.get("rejected")),
             retiring=tuple(_load(Retiring, entry) for entry in value.get("retiring", ())),
             used_actions=tuple(str(item) for item in value.get("usedActions", ())),

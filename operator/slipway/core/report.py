@@ -9,6 +9,7 @@ from datetime import datetime
 from slipway.api import names
 from slipway.api.status import Cause, ConditionType, Kind, Reason, condition, rfc3339, shorten
 from slipway.api.types import Json, JsonObject
+from slipway.core.comparison import Finding
 from slipway.core.record import HistoryEntry, LastAction
 from slipway.core.snapshot import Signature, Tensor
 
@@ -42,6 +43,7 @@ class RolloutReport:
     message: str
     peak_replicas: int  # pods of all revisions at the moment with the most of them
     peak_devices: Mapping[str, int]  # the same in extended resources, e.g. {"nvidia.com/gpu": 4}
+    analysis: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,28 @@ def _rollout(report: RolloutReport) -> JsonObject:
         line["stepHash"] = report.step_hash
     if report.until is not None:
         line["until"] = rfc3339(report.until)
+    if report.analysis:
+        line["analysis"] = [_finding(entry) for entry in report.analysis]
+    return line
+
+
+def _finding(entry: Finding) -> JsonObject:
+    evidence = entry.evidence
+    line: dict[str, Json] = {
+        "metric": entry.metric,
+        "verdict": entry.verdict.value,
+        "canaryRequests": evidence.canary.requests,
+        "canaryBad": evidence.canary.bad,
+        "stableRequests": evidence.stable.requests,
+        "stableBad": evidence.stable.bad,
+        "maxIncreasePercent": round(100 * entry.criterion.margin),
+    }
+    if (needed := entry.needed) is not None:
+        line["requestsNeeded"] = needed
+    if entry.percentile is not None:
+        line["percentile"] = entry.percentile
+    if entry.threshold_ms is not None and entry.percentile is not None:
+        line["thresholdMilliseconds"] = entry.threshold_ms
     return line
 
 

@@ -9,6 +9,7 @@
     spec back to stable   the rollout ends at once, no steps                    (Reverted)
     another new spec      the one on trial retires, the new one begins           (Superseded)
     abort, or a failure   as revert, and the spec is remembered as rejected      (Aborted)
+    counts show it worse  a failure like any other, from the first weight on, whatever the step is   (core/comparison.py)
     no stable yet         no steps; a new spec simply takes the candidate's place
 
 Stable changes in one place only: when every router confirmed the revision at 100 %.
@@ -23,7 +24,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.status import Cause, Reason, rfc3339
-from slipway.api.types import Pause, Rollout, SetWeight, Step
+from slipway.api.types import Analysis, Pause, Rollout, SetWeight, Step
+from slipway.core import comparison
+from slipway.core.comparison import Finding
 from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
 
 # Waiting does not mend these: the bytes, or what Triton says of them, stay the same.
@@ -45,6 +48,7 @@ class Trial:
     cause: Cause | None  # why its pods are not all ready
     verified_weight: int  # percent that every router confirms, 0 unless the table is confirmed
     table_confirmed: bool
+    found: tuple[Finding, ...] = ()  # what the counts say of it compared with stable, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ def step_hash(rollout: Rollout) -> str:
 
 
 def _step_text(step: Step) -> str:
+    if isinstance(step, Analysis):
+        return f"analysis {step.min_requests} {step.max_duration_s} {step.on_inconclusive}"
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
 
 
@@ -99,6 +105,7 @@ def begin(record: Record, revision: int, now: datetime, *, direct: bool) -> Reco
     return replace(
         record,
         rollout=RolloutState(revision=revision, started_at=now, progress_at=now, direct=direct),
+        watch=None,
         retiring=tuple(entry for entry in record.retiring if entry.revision != revision),
         highest_revision=max(record.highest_revision, revision),
     )
@@ -133,8 +140,8 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
         return record
     if not state.direct and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
-        fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, rewinding=edited, progress_at=now)
-        return replace(record, rollout=fresh)
+        fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, inconclusive=False)
+        return replace(record, rollout=replace(fresh, rewinding=edited, progress_at=now))
     if state.rewinding:
         done = trial.table_confirmed and record.weight_of(state.revision) == 0
         return replace(record, rollout=replace(state, rewinding=False)) if done else record
@@ -158,6 +165,8 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
     # It was given traffic and dies. Not the verified weight: the routers may have seen its end before the kubelet did.
     if cause is not None and cause.reason is Reason.CONTAINER_FAILED and record.weight_of(state.revision) > 0:
         return cause
+    if (worse := comparison.failure(trial.found)) is not None:
+        return Cause(reason=Reason.ANALYSIS_FAILED, message=worse)
     if trial.ready >= trial.needed or state.starved or state.held:
         return None
     late_s = (now - state.progress_at).total_seconds() - rollout.progress_deadline_s
@@ -176,7 +185,7 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
         # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
         whole = record.stable is None or trial.ready >= trial.needed
         if whole and trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
-            return _promote(record, state, target)
+            return _promote(record, state, target, trial)
         return record
     step = rollout.steps[state.step]
     if isinstance(step, SetWeight):
@@ -190,13 +199,33 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
     if state.paused_at is None:
         # A pause before any weight still waits until the pods are there: it is for looking at them.
         return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
+    if isinstance(step, Analysis):
+        return _analyse(record, state, step, target, trial)
     if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
         return _to_step(record, state, now)
     return record
 
 
+def _analyse(record: Record, state: RolloutState, step: Analysis, target: Target, trial: Trial) -> Record:
+    """Passed, or time is over without a verdict: no data is never success, unless the user says so."""
+    assert state.paused_at is not None  # the caller has checked it
+    if state.inconclusive:
+        return record  # a person's turn, whatever comes in later
+    if comparison.passes(trial.found):
+        return _to_step(record, state, target.now)
+    if target.now < state.paused_at + timedelta(seconds=step.max_duration_s):
+        return record
+    if step.on_inconclusive == "Promote":
+        return _to_step(record, state, target.now)
+    if step.on_inconclusive == "Abort":
+        message = f"no verdict within {step.max_duration_s} s: {comparison.shortage(trial.found)}"
+        return reject(record, target, Cause(reason=Reason.ANALYSIS_INCONCLUSIVE, message=message))
+    return replace(record, rollout=replace(state, inconclusive=True))
+
+
 def _to_step(record: Record, state: RolloutState, now: datetime) -> Record:
-    return replace(record, rollout=replace(state, step=state.step + 1, paused_at=None, progress_at=now))
+    after = replace(state, step=state.step + 1, paused_at=None, inconclusive=False, progress_at=now)
+    return replace(record, rollout=after)
 
 
 def promote_step(record: Record, now: datetime) -> Record:
@@ -209,10 +238,8 @@ def skip_steps(record: Record, rollout: Rollout, now: datetime) -> Record:
     """A person trusts the revision: all traffic next, as soon as its pods can carry it."""
     state = record.rollout
     assert state is not None  # the caller has checked it
-    last = replace(
-        state, step=len(rollout.steps), step_hash=step_hash(rollout), rewinding=False, paused_at=None, progress_at=now
-    )
-    return replace(record, rollout=last)
+    last = replace(state, step=len(rollout.steps), step_hash=step_hash(rollout), rewinding=False, progress_at=now)
+    return replace(record, rollout=replace(last, paused_at=None, inconclusive=False))
 
 
 def hold(record: Record, now: datetime, *, held: bool) -> Record:
@@ -222,11 +249,12 @@ def hold(record: Record, now: datetime, *, held: bool) -> Record:
     return replace(record, rollout=replace(state, held=held, progress_at=now))
 
 
-def _promote(record: Record, state: RolloutState, target: Target) -> Record:
+def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
     old = record.stable
     rolled_back = record.rejected is not None
     outcome = "RolledBack" if rolled_back else "Promoted"
-    why = record.rejected.message if record.rejected is not None else "every step passed, 100 % verified"
+    counted = f"; {comparison.summary(trial.found)}" if record.watch is not None else ""
+    why = record.rejected.message if record.rejected is not None else f"every step passed, 100 % verified{counted}"
     retiring = record.retiring if old is None else (*record.retiring, Retiring(revision=old, hold=not rolled_back))
     others = [
         Retiring(revision=entry.revision)
@@ -238,6 +266,7 @@ def _promote(record: Record, state: RolloutState, target: Target) -> Record:
         stable=state.revision,
         previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
         rollout=None,
+        watch=None,
         retiring=(*retiring, *others),
         served={**record.served, state.revision: rfc3339(target.now)},
     ).with_history(_entry(state, outcome, why, target))
@@ -268,7 +297,7 @@ def _end(record: Record, outcome: str, why: str, target: Target) -> Record:
     """The rollout is over without a promotion; its revision begins to leave."""
     state = record.rollout
     assert state is not None  # every caller has checked it
-    ended = replace(record, rollout=None)
+    ended = replace(record, rollout=None, watch=None)
     if state.revision != record.stable:
         ended = replace(ended, retiring=(*record.retiring, Retiring(revision=state.revision)))
     return ended.with_history(_entry(state, outcome, why, target))
@@ -315,4 +344,25 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
             return ("Paused", f"at {weight} % until somebody promotes: slipway.dev/action=promote", None)
         until = state.paused_at + timedelta(seconds=step.duration_s)
         return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
+    if isinstance(step, Analysis):
+        return _describe_analysis(record, rollout, state, step)
     return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
+
+
+def _describe_analysis(
+    record: Record, rollout: Rollout, state: RolloutState, step: Analysis
+) -> tuple[str, str, datetime | None]:
+    """From the evidence as it was last written, which changes every few seconds at most."""
+    weight = record.weight_of(state.revision)
+    if state.paused_at is None:
+        return ("Stepping", f"waiting for the pods of revision {state.revision} before the analysis", None)
+    missing = comparison.shortage(comparison.findings(record.watch, rollout, state.step)) or "every metric passes"
+    if state.inconclusive:
+        sentence = (
+            f"no verdict within {step.max_duration_s} s at {weight} %: {missing}; "
+            "slipway.dev/action=promote goes on, abort goes back"
+        )
+        return ("Paused", sentence, None)
+    until = state.paused_at + timedelta(seconds=step.max_duration_s)
+    sentence = f"comparing revision {state.revision} with revision {record.stable} at {weight} %: {missing}"
+    return ("Stepping", sentence, until)

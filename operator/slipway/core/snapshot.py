@@ -13,6 +13,34 @@ from slipway.api.types import JsonObject, Platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What one router has counted of a revision's share of the client requests since it started, HTTP and gRPC together.
+    Pins, probes and mirrors are not in it. It only grows."""
+
+    requests: int = 0  # answered in whatever way, or given up by their client
+    bad: int = 0  # no success, or success only at another attempt, or given up by their client
+    attempts: int = 0  # that reached a pod of the revision; counted for a revision that falls back to stable
+    timed: int = 0  # answers whose time is known; it follows the others by some seconds
+    at_most: Mapping[int, int] = field(default_factory=dict)  # milliseconds → how many of them took no longer
+
+    def slower_than(self, threshold_ms: int | None) -> int:
+        """Where the threshold is no edge of a bucket (any more), those above the next edge."""
+        if threshold_ms is None:
+            return 0
+        edge = min((edge for edge in self.at_most if edge >= threshold_ms), default=None)
+        return 0 if edge is None else self.timed - self.at_most[edge]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Whose counters a pass asks the routers for."""
+
+    canary: int
+    stable: int
+    with_latency: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterAnswer:
     """What one router says about itself over its ops port."""
 
@@ -23,6 +51,7 @@ class RouterAnswer:
         int, int
     ]  # revision → hosts that pass this router's own health checks, HTTP and gRPC alike
     active_requests: Mapping[int, int]  # revision → requests in flight from this router
+    tallies: Mapping[int, Tally] = field(default_factory=dict)  # by revision, of a comparison that was asked for
     rejected: str = ""  # Envoy's words about an update that it refused, "" if none
 
 
@@ -32,6 +61,7 @@ class RouterView:
 
     pod: str
     answer: RouterAnswer | None
+    key: str = ""  # of this very start of its container: its counters begin with it
     error: str = ""
     unreachable_s: float = 0.0  # for how long nobody has answered; 0 while it answers
     pod_ready: bool = True  # the kubelet's word: only a ready router gets connections from the client Service
@@ -91,6 +121,7 @@ class Snapshot:
     platform: Platform
     profiles: Profiles
     children: Children = field(default_factory=Children)
+    comparison: Comparison | None = None  # what the routers were asked to tell the counters of
     routers: tuple[RouterView, ...] = ()
     models: tuple[ModelState, ...] = ()
     signature: Signature | None = None  # asked for only when status lacks the one of the serving revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from slipway.adapters.clock import Clock
 from slipway.adapters.store import Stores
@@ -14,6 +14,7 @@ from slipway.core import questions
 from slipway.core.diagnosis import is_ready
 from slipway.core.snapshot import (
     Children,
+    Comparison,
     ModelState,
     Profiles,
     RouterAnswer,
@@ -26,7 +27,7 @@ from slipway.loop.fleet import Fleet
 
 
 class RouterDoor(Protocol):
-    async def inspect(self, pod_ip: str) -> RouterAnswer: ...
+    async def inspect(self, pod_ip: str, comparison: Comparison | None = None) -> RouterAnswer: ...
 
 
 class TritonDoor(Protocol):
@@ -59,9 +60,10 @@ class Observer:
             return None
         children = self._children(namespace, name)
         claim = questions.claim_to_look_up(resource, children)
+        comparison = questions.comparison_under_way(resource, children)
         model_name = (resource.get("spec") or {}).get("modelName") or name
         routers, models, signature, claim_exists = await asyncio.gather(
-            self._ask_routers(namespace, name, questions.routers_to_ask(resource, children)),
+            self._ask_routers(namespace, name, questions.routers_to_ask(resource, children), comparison),
             asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(resource, children))),
             self._read_signature(questions.signature_to_read(resource, children), model_name),
             self._look_up(namespace, claim),
@@ -72,6 +74,7 @@ class Observer:
             platform=self.platform,
             profiles=self.profiles(),
             children=children,
+            comparison=comparison,
             routers=routers,
             models=tuple(model for model in models if model is not None),
             signature=signature,
@@ -91,25 +94,30 @@ class Observer:
             pods=stores.pods.for_deployment(namespace, name),
         )
 
-    async def _ask_routers(self, namespace: str, name: str, pods: tuple[JsonObject, ...]) -> tuple[RouterView, ...]:
+    async def _ask_routers(
+        self, namespace: str, name: str, pods: tuple[JsonObject, ...], comparison: Comparison | None
+    ) -> tuple[RouterView, ...]:
         """All at once. Who is silent now is remembered until it answers or is gone."""
         before = self.silent_since.pop((namespace, name), {})
         silent: dict[str, float] = {}
-        views = await asyncio.gather(*(self._ask_router(pod, before, silent) for pod in pods))
+        views = await asyncio.gather(*(self._ask_router(pod, before, silent, comparison) for pod in pods))
         if silent:
             self.silent_since[namespace, name] = silent
         return tuple(views)
 
-    async def _ask_router(self, pod: JsonObject, before: dict[str, float], silent: dict[str, float]) -> RouterView:
+    async def _ask_router(
+        self, pod: JsonObject, before: dict[str, float], silent: dict[str, float], comparison: Comparison | None
+    ) -> RouterView:
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        facts: dict[str, Any] = {"pod": name, "key": questions.router_key(pod), "pod_ready": is_ready(pod)}
         try:
-            answer = await self.routers.inspect(questions.pod_ip(pod))
+            answer = await self.routers.inspect(questions.pod_ip(pod), comparison)
         except Unreachable as error:
             now = self.clock.monotonic()
             silent[uid] = before.get(uid, now)
             silent_s = now - silent[uid]
-            return RouterView(pod=name, answer=None, error=str(error), unreachable_s=silent_s, pod_ready=is_ready(pod))
-        return RouterView(pod=name, answer=answer, pod_ready=is_ready(pod))
+            return RouterView(answer=None, error=str(error), unreachable_s=silent_s, **facts)
+        return RouterView(answer=answer, **facts)
 
     async def _ask_model(self, pod: JsonObject, model: str) -> ModelState | None:
         revision = questions.revision_of(pod)

@@ -98,8 +98,8 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("home elsewhere", runtime(env=[{"name": "HOME", "value": "/models"}]), "HOME and TMPDIR are set by Slipway"),
     ("tiny shared memory", runtime(shmSize="1"), "spec.runtime.shmSize must be at least 1Mi"),
-    ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight and pause"),
-    ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight and pause"),
+    ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight, pause"),
+    ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight, pause"),
 ]
 # Rules that only an edit can break; test_edits.py has their examples.
 TRANSITIONS = ("spec.modelName cannot be",)
@@ -137,6 +137,9 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
         "spec.model.digest: Invalid value",
     ),
     ("format of a later release", model_deployment(model={"format": "onnx"}), "spec.model.format: Unsupported value"),
+    ("no percentile", rollout(analysis={"latency": {"percentile": 100}}), "analysis.latency.percentile: Invalid value"),
+    ("certainty", rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: Invalid value"),
+    ("no request", steps({"analysis": {"minRequests": 0}}), "steps[0].analysis.minRequests: Invalid value"),
     ("no instance", model_deployment(model={"config": {"instances": 0}}), "spec.model.config.instances: Invalid value"),
     ("model name with a slash", model_deployment(modelName="a/b"), "spec.modelName: Invalid value"),
     ("model name upwards", model_deployment(modelName=".."), "spec.modelName: Invalid value"),
@@ -199,6 +202,13 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("32 steps", steps(*EVERY_SECOND * 16)),
     ("no delays", rollout(scaleDownDelaySeconds=0, drainTimeoutSeconds=0, progressDeadlineSeconds=1)),
     ("an empty rollout", rollout()),
+    (
+        "an analysis in every word",
+        rollout(
+            canary={"steps": [{"setWeight": 5}, {"analysis": {"minRequests": 1, "onInconclusive": "Abort"}}]},
+            analysis={"errors": {"enabled": True}, "latency": {"percentile": 99}, "falseAlarmPercent": 20},
+        ),
+    ),
     ("paused, without a history", model_deployment(paused=True, revisionHistoryLimit=0)),
 ]
 
@@ -211,19 +221,19 @@ def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict
 
 def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
     """kubectl asks for strict validation by default; without it the field would vanish silently."""
-    unknown = steps({"setWeight": 5, "analysis": {}})
+    unknown = steps({"setWeight": 5, "golden": {}})
     unknown["spec"]["model"]["versoin"] = "2"
     answer = deployments.create(unknown, dry_run=True)
     assert answer.code == 400
     assert 'unknown field "spec.model.versoin"' in answer.message
-    assert 'unknown field "spec.rollout.canary.steps[0].analysis"' in answer.message
+    assert 'unknown field "spec.rollout.canary.steps[0].golden"' in answer.message
 
 
 def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask_for_strictness(
     deployments: ModelDeployments,
 ) -> None:
     """Its field would vanish silently, and with it the gate that somebody relies on."""
-    manifest = steps({"setWeight": 5}, {"analysis": {}})
+    manifest = steps({"setWeight": 5}, {"golden": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
-    assert "a step has exactly one of setWeight and pause" in answer.message
+    assert "a step has exactly one of setWeight, pause and analysis" in answer.message

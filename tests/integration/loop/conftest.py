@@ -18,7 +18,7 @@ from slipway.adapters.informer import Informer, Scope
 from slipway.adapters.resources import MODEL_DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS
 from slipway.adapters.store import Stores
 from slipway.api import names
-from slipway.core.snapshot import ModelState, Profiles, RouterAnswer, Signature
+from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature
 from slipway.errors import NotFound, Unreachable
 from slipway.handlers.caches import OWNED
 from slipway.loop.apply import Applier
@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 class Nobody:
     """Routers and Tritons of a cluster without nodes: there are no pods, so nobody is ever asked."""
 
-    async def inspect(self, pod_ip: str) -> RouterAnswer:
+    async def inspect(self, pod_ip: str, comparison: Comparison | None = None) -> RouterAnswer:
         raise Unreachable(pod_ip)
 
     async def model_state(self, pod: str, ip: str, model: str, revision: int) -> ModelState:

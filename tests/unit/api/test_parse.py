@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.api.parse import parse_spec, parse_storage_uri
-from slipway.api.types import Pause, Rollout, SetWeight
+from slipway.api.types import Analysis, ErrorCriterion, Judging, LatencyCriterion, Pause, Rollout, SetWeight
 from slipway.errors import SpecError
 from tests.support.builders import model_deployment, rollout
 
@@ -84,8 +84,8 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
 
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
-    words = refused(rollout=rollout({"setWeight": 5}, {"analysis": {"minRequests": 200}}))
-    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight and pause"
+    words = refused(rollout=rollout({"setWeight": 5}, {"golden": {}}))
+    assert words == "spec.rollout.canary.steps[1]: has golden, expected exactly one of setWeight, pause and analysis"
 
 
 STEP = "spec.rollout.canary.steps"
@@ -102,7 +102,7 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 0.5})}, f"{STEP}[0].setWeight: is 0.5"),
         ({"rollout": rollout({"setWeight": True})}, f"{STEP}[0].setWeight: is True"),
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
-        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight and pause"),
+        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight, pause and analysis"),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
         ({"rollout": rollout({"pause": 60})}, f"{STEP}[0].pause: is a int, expected an object"),
@@ -140,3 +140,43 @@ def test_a_rollout_that_cannot_be_carried_out_says_where(spec: dict[str, Any], w
 )
 def test_an_error_names_the_path_what_was_found_and_what_was_expected(spec: dict[str, Any], words: str) -> None:
     assert words in refused(**spec)
+
+
+def test_errors_are_judged_without_a_word_about_it_and_latency_only_when_written() -> None:
+    assert parse_spec(model_deployment()).rollout.judging == Judging(errors=ErrorCriterion(max_increase_percent=3))
+    written = rollout(analysis={"latency": {}, "errors": {"maxIncreasePercent": 1}, "falseAlarmPercent": 5})
+    judging = parse_spec(model_deployment(rollout=written)).rollout.judging
+    assert judging.latency == LatencyCriterion(percentile=95, max_increase_percent=5)
+    assert (judging.errors, judging.false_alarm_percent) == (ErrorCriterion(max_increase_percent=1), 5)
+
+
+def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
+    given = {"minRequests": 50, "maxDurationSeconds": 60, "onInconclusive": "Abort"}
+    spec = parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, {"analysis": given})))
+    assert spec.rollout.steps[1:] == (
+        Analysis(min_requests=200, max_duration_s=1800, on_inconclusive="Pause"),
+        Analysis(min_requests=50, max_duration_s=60, on_inconclusive="Abort"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (rollout({"analysis": {}}), f"{STEP}[0].analysis: compares at 0 %, expected a setWeight from 1 to 99"),
+        (rollout({"setWeight": 100}, {"analysis": {}}), f"{STEP}[1].analysis: compares at 100 %"),
+        (
+            rollout({"setWeight": 5}, {"analysis": {}}, analysis={"errors": {"enabled": False}}),
+            f"{STEP}[1].analysis: has nothing to judge",
+        ),
+        (rollout({"setWeight": 5}, {"analysis": {"minRequests": 0}}), f"{STEP}[1].analysis.minRequests: is 0"),
+        (
+            rollout({"setWeight": 5}, {"analysis": {"onInconclusive": "Hope"}}),
+            f"{STEP}[1].analysis.onInconclusive: is 'Hope', expected one of Pause, Abort, Promote",
+        ),
+        (rollout(analysis={"latency": {"percentile": 100}}), "spec.rollout.analysis.latency.percentile: is 100"),
+        (rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: is 0"),
+        (rollout(analysis={"errors": {"enabled": "no"}}), "spec.rollout.analysis.errors.enabled: is 'no'"),
+    ],
+)
+def test_an_analysis_that_could_never_come_to_a_verdict_is_refused(written: dict[str, Any], words: str) -> None:
+    assert words in refused(rollout=written)

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from slipway.api import names
-from slipway.api.parse import FORMATS, MAX_STEPS, PLACEMENTS, STRATEGIES, parse_spec
+from slipway.api.parse import FORMATS, MAX_STEPS, ON_INCONCLUSIVE, PLACEMENTS, STRATEGIES, parse_spec
 from slipway.api.status import ConditionType
-from slipway.api.types import Pause, SetWeight
+from slipway.api.types import Analysis, ErrorCriterion, LatencyCriterion, Pause, SetWeight
 from slipway.build.triton_pod import triton_environment
+from slipway.core.analysis import Verdict
 from slipway.errors import SpecError
 from tests.support.crd_schema import CRD_PATH, EXAMPLES, Field, all_fields, load_crd, load_version
 
@@ -65,7 +66,7 @@ def test_every_integer_has_a_width_and_a_lower_bound(field: Field) -> None:
 
 
 # A boolean can never learn a third value (Kubernetes API conventions, "Primitive types"), so each one is a decision.
-BOOLEANS = {"spec.paused", "status.revisions[].outdated"}
+BOOLEANS = {"spec.paused", "spec.rollout.analysis.errors.enabled", "status.revisions[].outdated"}
 
 
 def test_no_float_no_untyped_field_and_no_boolean_but_those_decided_on() -> None:
@@ -131,17 +132,25 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
         "strategy",
         "placement",
         "canary",
+        "analysis",
         "progressDeadlineSeconds",
         "scaleDownDelaySeconds",
         "drainTimeoutSeconds",
     }
     assert below("spec.rollout.canary") == {"steps"}
-    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause"}
+    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause", "analysis"}
+    assert below("spec.rollout.canary.steps[].analysis") == {"minRequests", "maxDurationSeconds", "onInconclusive"}
+    assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
+    assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent"}
+    assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent"}
     assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
     assert BY_PATH["spec.rollout.strategy"].schema["enum"] == list(STRATEGIES)
     assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
     assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
+    on_inconclusive = BY_PATH["spec.rollout.canary.steps[].analysis.onInconclusive"]
+    assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
+    assert BY_PATH["status.rollout.analysis[].verdict"].schema["enum"] == [verdict.value for verdict in Verdict]
     for kind in ConditionType:
         assert kind.value in BY_PATH["status.conditions"].schema["description"]
 
@@ -164,6 +173,12 @@ def test_the_defaults_that_the_descriptions_promise_are_those_of_the_operator() 
         "spec.rollout.progressDeadlineSeconds": spec.rollout.progress_deadline_s,
         "spec.rollout.scaleDownDelaySeconds": spec.rollout.scale_down_delay_s,
         "spec.rollout.drainTimeoutSeconds": spec.rollout.drain_timeout_s,
+        "spec.rollout.canary.steps[].analysis.minRequests": Analysis().min_requests,
+        "spec.rollout.canary.steps[].analysis.maxDurationSeconds": Analysis().max_duration_s,
+        "spec.rollout.analysis.errors.maxIncreasePercent": ErrorCriterion().max_increase_percent,
+        "spec.rollout.analysis.latency.percentile": LatencyCriterion().percentile,
+        "spec.rollout.analysis.latency.maxIncreasePercent": LatencyCriterion().max_increase_percent,
+        "spec.rollout.analysis.falseAlarmPercent": spec.rollout.judging.false_alarm_percent,
         "spec.revisionHistoryLimit": spec.revision_history_limit,
         "spec.traffic.router.replicas": spec.router_replicas,
         "spec.runtime.startupTimeoutSeconds": spec.runtime.startup_timeout_s,
@@ -235,4 +250,5 @@ def test_there_is_a_minimal_a_gpu_a_cpu_and_a_canary_example() -> None:
 
 def test_the_canary_example_shows_every_kind_of_step() -> None:
     parsed = parse_spec(yaml.safe_load((CRD_PATH.parent / "examples" / "canary.yaml").read_text(encoding="utf-8")))
-    assert parsed.rollout.steps == (SetWeight(10), Pause(300), SetWeight(50), Pause(None))
+    assert parsed.rollout.steps == (SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None))
+    assert parsed.rollout.judging.metrics == ("errors", "latency")

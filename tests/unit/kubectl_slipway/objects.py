@@ -126,6 +126,28 @@ def paused_until_promoted() -> tuple[Object, list[Object]]:
     return model, pods
 
 
+def compared() -> tuple[Object, list[Object]]:
+    """Two metrics: one passes, one needs more requests."""
+    model, pods = stepping()
+    counts = {"canaryRequests": 312, "canaryBad": 3, "stableRequests": 2790, "stableBad": 11}
+    model["status"]["rollout"] |= {
+        "message": "comparing revision 3 with revision 2 at 10 %: errors needs about 57 more requests",
+        "analysis": [
+            {"metric": "errors", "verdict": "Inconclusive", "requestsNeeded": 57, "maxIncreasePercent": 3, **counts},
+            {
+                "metric": "latency",
+                "verdict": "Passed",
+                "requestsNeeded": 0,
+                "maxIncreasePercent": 5,
+                **counts,
+                "percentile": 95,
+                "thresholdMilliseconds": 15,
+            },
+        ],
+    }
+    return model, pods
+
+
 def aborted() -> tuple[Object, list[Object]]:
     model = deployment(
         conditions=[

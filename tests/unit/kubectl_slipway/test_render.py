@@ -18,6 +18,7 @@ from tests.unit.kubectl_slipway import objects
 STATES = {
     "first deployment": objects.first_loading,
     "stepping": objects.stepping,
+    "compared": objects.compared,
     "paused": objects.paused_until_promoted,
     "aborted": objects.aborted,
     "superseding": objects.superseding,
@@ -198,3 +199,13 @@ def test_a_bar_never_shows_a_little_as_nothing_nor_nearly_all_as_all(
 )  # fmt: skip
 def test_durations_read_in_two_units_at_most(seconds: int, text: str) -> None:
     assert words.duration(seconds) == text
+
+
+def test_what_is_counted_has_a_line_for_each_metric() -> None:
+    shown = view(*objects.compared())
+    assert (
+        "  errors  Inconclusive  3 of 312 bad, of stable 11 of 2790; 57 more requests needed\n"
+        "  latency  Passed  3 of 312 above 15 ms (p95 of stable), of stable 11 of 2790\n"
+    ) in plain.text(shown)
+    assert "◌ errors  Inconclusive  3 of 312 bad" in drawn(shown)
+    assert document.document(shown)["rollout"]["analysis"][1]["thresholdMilliseconds"] == 15

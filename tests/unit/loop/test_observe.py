@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.adapters.store import Store, Stores
-from slipway.core.snapshot import Profiles, RouterAnswer
+from slipway.core.snapshot import Comparison, Profiles, RouterAnswer
 from slipway.errors import Unreachable
 from slipway.loop.fleet import Fleet
 from slipway.loop.observe import Observer
@@ -17,7 +17,7 @@ from tests.support.world import World
 class Routers:
     """Nobody answers."""
 
-    async def inspect(self, pod_ip: str) -> RouterAnswer:
+    async def inspect(self, pod_ip: str, comparison: Comparison | None = None) -> RouterAnswer:
         raise Unreachable(f"{pod_ip} is silent")
 
 

@@ -1,0 +1,105 @@
+"""What the evidence says of the revision on trial, metric by metric, in verdicts and in one sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slipway.api.types import Analysis, LatencyCriterion, Rollout
+from slipway.core.analysis import Criterion, Evidence, Verdict, judge, requests_needed
+from slipway.core.watch import ERRORS, LATENCY, Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One metric of a comparison."""
+
+    metric: str
+    verdict: Verdict
+    evidence: Evidence
+    criterion: Criterion
+    stable: int  # revision
+    threshold_ms: int | None  # of latency, None while it is not known
+    percentile: int | None
+
+    @property
+    def needed(self) -> int | None:
+        """Requests of the revision on trial until it passes, None: it would not, as things stand."""
+        return requests_needed(self.evidence.canary, self.evidence.stable, self.criterion)
+
+    @property
+    def figures(self) -> str:
+        """`errors: 7.1 % of 312 requests against 0.4 % of 2,790 of revision 2`"""
+        ours, theirs = self.evidence.canary, self.evidence.stable
+        if self.metric == ERRORS:
+            return (
+                f"errors: {ours.rate:.1%} of {ours.requests:,} requests against {theirs.rate:.1%} of "
+                f"{theirs.requests:,} of revision {self.stable}"
+            ).replace("%", " %")
+        if self.threshold_ms is None:
+            return f"latency: p{self.percentile} of revision {self.stable} is not known yet"
+        return (
+            f"latency: {ours.rate:.1%} of {ours.requests:,} requests took more than {self.threshold_ms} ms "
+            f"(p{self.percentile} of revision {self.stable}) against {theirs.rate:.1%} of {theirs.requests:,}"
+        ).replace("%", " %")
+
+
+def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding, ...]:
+    """Every metric that is judged. Without a watch there is no data, and no data is inconclusive."""
+    judging = rollout.judging
+    alpha = judging.false_alarm_percent / 100 / max(1, len(judging.metrics))  # Bonferroni
+    fewest = _min_requests(rollout, step)
+    found = []
+    for metric, asked in ((ERRORS, judging.errors), (LATENCY, judging.latency)):
+        if asked is None:
+            continue
+        evidence = watch.evidence.get(metric, Evidence()) if watch is not None else Evidence()
+        criterion = Criterion(alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest)
+        found.append(
+            Finding(
+                metric=metric,
+                verdict=judge(evidence, criterion),
+                evidence=evidence,
+                criterion=criterion,
+                stable=watch.stable if watch is not None else 0,
+                threshold_ms=watch.threshold_ms if watch is not None else None,
+                percentile=asked.percentile if isinstance(asked, LatencyCriterion) else None,
+            )
+        )
+    return tuple(found)
+
+
+def _min_requests(rollout: Rollout, step: int) -> int:
+    """Of the present analysis step, else of the next one. The background only fails, and needs none."""
+    return next((entry.min_requests for entry in rollout.steps[step:] if isinstance(entry, Analysis)), 0)
+
+
+def failure(found: Iterable[Finding]) -> str | None:
+    """The figures of what is worse, None if nothing is shown to be."""
+    bad = [entry.figures for entry in found if entry.verdict is Verdict.FAILED]
+    return "; ".join(bad) if bad else None
+
+
+def passes(found: Iterable[Finding]) -> bool:
+    """Every metric, and at least one."""
+    verdicts = [entry.verdict for entry in found]
+    return bool(verdicts) and all(verdict is Verdict.PASSED for verdict in verdicts)
+
+
+def summary(found: Iterable[Finding]) -> str:
+    return "; ".join(entry.figures for entry in found)
+
+
+def shortage(found: Iterable[Finding]) -> str:
+    """What is missing for a verdict: `errors needs about 212 more requests`."""
+    words = []
+    for entry in found:
+        if entry.verdict is Verdict.PASSED:
+            continue
+        if entry.metric == LATENCY and entry.threshold_ms is None:
+            words.append(entry.figures)
+        elif (needed := entry.needed) is None:
+            words.append(f"{entry.metric} would not pass at the present rates ({entry.figures})")
+        else:
+            words.append(f"{entry.metric} needs about {needed:,} more requests")
+    return "; ".join(words)

@@ -170,11 +170,12 @@ class World:
 
     def ready_pods(self, revision: int) -> list[str]:
         """Model pods of one revision that kubelet calls ready."""
-        return [
-            name
-            for name, pod in self.pods.items()
-            if pod["metadata"]["labels"].get(names.LABEL_REVISION) == str(revision) and _is_ready(pod)
-        ]
+        return [name for name in self.pods_of(revision) if _is_ready(self.pods[name])]
+
+    def pods_of(self, revision: int) -> list[str]:
+        """Model pods of one revision, ready or not."""
+        label = str(revision)
+        return [name for name, pod in self.pods.items() if pod["metadata"]["labels"].get(names.LABEL_REVISION) == label]
 
     def state(self) -> dict[str, Any]:
         """The durable record as it lies in the cluster."""

@@ -11,21 +11,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway.api import parse_strategy
 from slipway.api.types import (
     DEFAULT_REVISION_HISTORY_LIMIT,
+    AtDeadline,
     DynamicBatching,
     Json,
     JsonObject,
     ModelConfig,
     ModelSource,
     Pause,
+    Placement,
     PvcSource,
     Rollout,
     RuntimeSpec,
     SetWeight,
     Spec,
     Step,
+    Strategy,
 )
+from slipway.api.values import boolean as _boolean
+from slipway.api.values import mapping as _mapping
+from slipway.api.values import one_of as _one_of
+from slipway.api.values import string as _string
+from slipway.api.values import whole as _whole
 from slipway.errors import SpecError
 
 DEFAULT_PROFILE = "triton"
@@ -38,8 +47,9 @@ DEFAULT_QUEUE_DELAY_US = 0
 DEFAULT_ROLLOUT = Rollout()
 
 FORMATS = ("auto", "torchscript")
-STRATEGIES = ("Canary",)
-PLACEMENTS = ("Surge",)
+STRATEGIES = tuple(item.value for item in Strategy)
+PLACEMENTS = tuple(item.value for item in Placement)
+AT_DEADLINE = tuple(item.value for item in AtDeadline)
 MAX_STEPS = 32
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -53,15 +63,18 @@ def parse_spec(resource: JsonObject) -> Spec:
     model = _mapping(spec.get("model"), "spec.model")
     runtime = _mapping(spec.get("runtime"), "spec.runtime")
     router = _mapping(_mapping(spec.get("traffic"), "spec.traffic").get("router"), "spec.traffic.router")
+    replicas = _whole(spec.get("replicas"), "spec.replicas", default=1, minimum=1)
+    rollout = _parse_rollout(_mapping(spec.get("rollout"), "spec.rollout"))
+    parse_strategy.refuse_too_few(rollout, replicas)
     return Spec(
         model_name=_string(spec.get("modelName"), "spec.modelName", default=name),
         model=_parse_model(model),
         runtime=_parse_runtime(runtime),
-        replicas=_whole(spec.get("replicas"), "spec.replicas", default=1, minimum=1),
+        replicas=replicas,
         router_replicas=_whole(
             router.get("replicas"), "spec.traffic.router.replicas", default=DEFAULT_ROUTER_REPLICAS, minimum=1
         ),
-        rollout=_parse_rollout(_mapping(spec.get("rollout"), "spec.rollout")),
+        rollout=rollout,
         paused=_boolean(spec.get("paused"), "spec.paused"),
         revision_history_limit=_whole(
             spec.get("revisionHistoryLimit"),
@@ -152,11 +165,39 @@ def _parse_runtime(runtime: Mapping[str, Json]) -> RuntimeSpec:
 
 def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
     path = "spec.rollout"
-    _one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES)
-    _one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS)
+    strategy = Strategy(_one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES))
+    placement = Placement(_one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS))
     canary = _mapping(rollout.get("canary"), f"{path}.canary")
+    steps = _parse_steps(canary.get("steps"), f"{path}.canary.steps")
+    if strategy is Strategy.BLUE_GREEN:
+        steps = parse_strategy.blue_green_steps(rollout.get("blueGreen"), f"{path}.blueGreen")
+    parse_strategy.refuse_contradictions(rollout, strategy, placement, steps)
+    window = _mapping(rollout.get("rollbackWindow"), f"{path}.rollbackWindow")
     return Rollout(
-        steps=_parse_steps(canary.get("steps"), f"{path}.canary.steps"),
+        steps=steps,
+        strategy=strategy,
+        placement=placement,
+        abort_scale_down_delay_s=_whole(
+            rollout.get("abortScaleDownDelaySeconds"),
+            f"{path}.abortScaleDownDelaySeconds",
+            default=DEFAULT_ROLLOUT.abort_scale_down_delay_s,
+            minimum=0,
+        ),
+        min_ready_s=_whole(
+            rollout.get("minReadySeconds"),
+            f"{path}.minReadySeconds",
+            default=DEFAULT_ROLLOUT.min_ready_s,
+            minimum=0,
+        ),
+        at_deadline=AtDeadline(
+            _one_of(rollout.get("progressDeadlineAction"), f"{path}.progressDeadlineAction", AT_DEADLINE)
+        ),
+        rollback_window=_whole(
+            window.get("revisions"),
+            f"{path}.rollbackWindow.revisions",
+            default=DEFAULT_ROLLOUT.rollback_window,
+            minimum=0,
+        ),
         progress_deadline_s=_whole(
             rollout.get("progressDeadlineSeconds"),
             f"{path}.progressDeadlineSeconds",
@@ -201,46 +242,7 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         if duration is None:
             return Pause(None)
         return Pause(_whole(duration, f"{path}.pause.durationSeconds", default=0, minimum=1))
-    raise SpecError(path, f"has {', '.join(given) or 'no field'}, expected exactly one of setWeight and pause")
-
-
-def _mapping(value: Any, path: str) -> Mapping[str, Json]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise SpecError(path, f"is a {type(value).__name__}, expected an object")
-    return value
-
-
-def _string(value: Any, path: str, *, default: str | None = None) -> str:
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str) or not value:
-        raise SpecError(path, "is missing" if value is None else f"is {value!r}, expected a string that is not empty")
-    return value
-
-
-def _one_of(value: Any, path: str, choices: tuple[str, ...]) -> str:
-    """The first choice is the default."""
-    chosen = _string(value, path, default=choices[0])
-    if chosen not in choices:
-        raise SpecError(path, f"is {chosen!r}, expected one of {', '.join(choices)}")
-    return chosen
-
-
-def _boolean(value: object, path: str) -> bool:
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise SpecError(path, f"is {value!r}, expected true or false")
-    return value
-
-
-def _whole(value: object, path: str, *, default: int, minimum: int, maximum: int | None = None) -> int:
-    if value is None:
-        return default
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, int) or not is_whole or value < minimum or (maximum is not None and value > maximum):
-        wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise SpecError(path, f"is {value!r}, expected a whole number {wanted}")
-    return value
+    if given == ["setCanaryScale"]:
+        return parse_strategy.canary_scale(step["setCanaryScale"], f"{path}.setCanaryScale")
+    found = ", ".join(given) or "no field"
+    raise SpecError(path, f"has {found}, expected exactly one of setWeight, pause and setCanaryScale")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -81,17 +82,50 @@ class Pause:
     duration_s: int | None  # None: until a person promotes
 
 
-Step = SetWeight | Pause
+@dataclass(frozen=True, slots=True)
+class SetCanaryScale:
+    """A step: this many pods for the new revision from here on, never fewer than its share needs. Exactly one of the two,
+    or neither: as many as the share needs, no more."""
+
+    replicas: int | None = None
+    percent: int | None = None  # of spec.replicas
+
+
+Step = SetWeight | Pause | SetCanaryScale
+
+
+class Strategy(StrEnum):
+    CANARY = "Canary"
+    BLUE_GREEN = "BlueGreen"
+    RECREATE = "Recreate"  # the old pods go before the new ones come
+
+
+class Placement(StrEnum):
+    SURGE = "Surge"  # the new pods come beside the old ones
+    REPLACE = "Replace"  # never more pods than spec.replicas
+
+
+class AtDeadline(StrEnum):
+    """What follows when a revision is not ready in time."""
+
+    ABORT = "Abort"
+    PAUSE = "Pause"
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How a new revision takes over. The only strategy is Canary, the only placement Surge, so neither is kept here."""
+    """How a new revision takes over. BlueGreen is read into steps, and Recreate has none."""
 
     steps: tuple[Step, ...] = ()  # none: all traffic at once, when the new revision can carry it
     progress_deadline_s: int = 1800
     scale_down_delay_s: int = 30
     drain_timeout_s: int = 300
+    strategy: Strategy = Strategy.CANARY
+    placement: Placement = Placement.SURGE
+    abort_scale_down_delay_s: int = 0
+    min_ready_s: int = 0
+    at_deadline: AtDeadline = AtDeadline.ABORT
+    rollback_window: int = 0  # so many earlier stable revisions come back without steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,8 @@ def stable_is_never_starved(it: Cluster, action: Action) -> None:
     stable, wanted = it.state()["stable"], it.resource["spec"]["replicas"]
     if isinstance(action, Delete) and action.kind == "Deployment":
         assert _revision(action.name) != stable, f"1: {action.name} is stable and is deleted"
-    state = it.state().get("rollout")
-    if _replaces(it) and state is not None:
-        wanted = max(1, -(-(wanted - 1) * (100 - it.weights().get(state["revision"], 0)) // 100))
+    if _replaces(it) and it.state().get("rollout") is not None:
+        wanted = _floor(it)
     for number, replicas in _sizes(action):
         if number == stable and not _is_stopped_for_another(it):
             ready = len(it.ready_pods(number))
@@ -98,7 +97,7 @@ def scale_down_follows_the_routers(it: Cluster, action: Action) -> None:
         if number == it.state()["stable"] and (_is_stopped_for_another(it) or _replaces(it)):
             continue  # Recreate: nobody could take it over. Replace: the first guard has stable's floor.
         for router, held in it.router_weights().items():
-            needed = needed_pods(it, held.get(number, 0))
+            needed = needed_pods(it, held[number]) if number in held else 0
             assert replicas >= needed, f"5: {number} shrinks to {replicas} while {router} gives it {held.get(number)} %"
 
 
@@ -144,6 +143,8 @@ def replace_never_has_more_pods_than_replicas(it: Cluster, action: Action) -> No
         if asked <= (live["spec"]["replicas"] if live is not None else 0):
             continue
         others = {other for other in _revisions(it) if other != number}
+        if number == stable and asked <= _floor(it):
+            continue
         taken = sum(max(len(it.pods_of(other)), _asked(it, other)) for other in others)
         assert asked + taken <= replicas, (
             f"{number} is to have {asked} pods beside {taken} of others: {replicas} are to be"
@@ -184,6 +185,12 @@ def needed_pods(it: Cluster, weight: int) -> int:
     return max(1, -(-replicas * weight // 100))
 
 
+def _floor(it: Cluster) -> int:
+    """Replace: pods that stable keeps for its share, of a service that is sized for one pod less."""
+    state, replicas = it.state()["rollout"], it.resource["spec"]["replicas"]
+    return max(1, -(-(replicas - 1) * (100 - it.weights().get(state["revision"], 0)) // 100))
+
+
 def _replaces(it: Cluster) -> bool:
     return (it.resource["spec"].get("rollout") or {}).get("placement") == "Replace"
 
@@ -200,7 +207,12 @@ def _leaves_alone(it: Cluster, number: int) -> bool:
 
 
 def _revisions(it: Cluster) -> list[int]:
-    return [_revision(name) for kind, name in it.objects if kind == "ControllerRevision"]
+    """Those whose Deployment the operator can see: what somebody took the labels from is in no cache of ours."""
+    return [
+        _revision(name)
+        for (kind, name), item in it.objects.items()
+        if kind == "Deployment" and item["metadata"]["labels"].get(names.LABEL_REVISION)
+    ]
 
 
 def _asked(it: Cluster, number: int) -> int:

@@ -63,11 +63,16 @@ def route_files(
 ) -> RouteFiles:
     """The route table that the record asks for."""
     routed = [entry for entry in record.routed if entry.revision in revisions]
+    anchor = record.stable
+    state = record.rollout
+    if state is not None and state.recreate and record.weight_of(state.revision) == 100:
+        # Stable was stopped for it: readiness by stable's pods would keep clients away from what answers.
+        anchor = state.revision
     table = RouteTable(
         deployment=resource["metadata"]["name"],
         model_name=model_name,
         revisions=tuple(RoutedRevision(revision=entry.revision, weight=entry.weight) for entry in routed),
-        stable=record.stable if record.stable is not None and record.is_routed(record.stable) else None,
+        stable=anchor if anchor is not None and record.is_routed(anchor) else None,
         max_request_bytes=platform.max_request_bytes,
     )
     clusters = [dict(cluster) for entry in routed for cluster in revisions[entry.revision].clusters]

@@ -95,6 +95,8 @@ def _replaced_stable(fleet: Fleet) -> int:
     if state is None:
         return max(min(has, fleet.replicas), free)
     trial = state.revision
+    if stable not in fleet.asked:  # deleted, or out of our sight for a moment: never less than it must have
+        return max(free, stable_keeps(fleet.after.weight_of(trial), fleet.replicas))
     if fleet.held and stable in fleet.asked:
         return min(has, fleet.replicas)
     left = fleet.replicas - min(wanted(fleet, trial), fleet.replicas - 1)
@@ -118,6 +120,8 @@ def _replaced_trial(fleet: Fleet, number: int, stables: int) -> int:
     if fleet.held and number in fleet.asked:
         return min(has, fleet.replicas)
     free = fleet.replicas - fleet.taken_beside(number, stable) - max(stables, fleet.taken_by(stable))
+    if stable not in fleet.asked:
+        free = min(free, has)
     needed = pods_for(fleet.after.weight_of(number), fleet.replicas, fleet.rollout.placement)
     keeps = needed if _is_settled(fleet, number) else has
     return max(min(has, keeps), min(wanted(fleet, number), free), 0)
@@ -136,6 +140,6 @@ def _recreated(fleet: Fleet, number: int) -> int:
         before = fleet.before.rollout
         is_written = before is not None and before.recreate and before.revision == state.revision
         return 0 if is_written and not fleet.held else has
-    if has > 0 or fleet.taken_beside(number) == 0:
-        return fleet.replicas
-    return 0
+    stable = fleet.after.stable
+    stopped = number == stable or stable in fleet.asked  # what is out of sight may still have pods
+    return fleet.replicas if has > 0 or (stopped and fleet.taken_beside(number) == 0) else 0

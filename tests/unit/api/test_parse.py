@@ -85,7 +85,7 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
     words = refused(rollout=rollout({"setWeight": 5}, {"analysis": {"minRequests": 200}}))
-    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight and pause"
+    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight, pause and setCanaryScale"
 
 
 STEP = "spec.rollout.canary.steps"
@@ -102,15 +102,20 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 0.5})}, f"{STEP}[0].setWeight: is 0.5"),
         ({"rollout": rollout({"setWeight": True})}, f"{STEP}[0].setWeight: is True"),
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
-        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight and pause"),
+        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight, pause"),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
         ({"rollout": rollout({"pause": 60})}, f"{STEP}[0].pause: is a int, expected an object"),
         ({"rollout": rollout({"pause": {"durationSeconds": 0}})}, f"{STEP}[0].pause.durationSeconds: is 0"),
         ({"rollout": rollout(*[{"setWeight": 1}] * 33)}, f"{STEP}: has 33 entries, expected at most 32"),
         ({"rollout": {"canary": {"steps": {"setWeight": 1}}}}, f"{STEP}: is a dict, expected a list"),
-        ({"rollout": {"strategy": "BlueGreen"}}, "spec.rollout.strategy: is 'BlueGreen', expected one of Canary"),
-        ({"rollout": {"placement": "Replace"}}, "spec.rollout.placement: is 'Replace', expected one of Surge"),
+        ({"rollout": {"strategy": "Linear"}}, "spec.rollout.strategy: is 'Linear', expected one of Canary, BlueGreen"),
+        ({"rollout": {"placement": "Auto"}}, "spec.rollout.placement: is 'Auto', expected one of Surge, Replace"),
+        ({"rollout": {"progressDeadlineAction": "Wait"}}, "progressDeadlineAction: is 'Wait', expected one of Abort, Pause"),
+        ({"rollout": {"minReadySeconds": -1}}, "spec.rollout.minReadySeconds: is -1"),
+        ({"rollout": {"abortScaleDownDelaySeconds": "1"}}, "spec.rollout.abortScaleDownDelaySeconds: is '1'"),
+        ({"rollout": {"rollbackWindow": {"revisions": -1}}}, "spec.rollout.rollbackWindow.revisions: is -1"),
+        ({"rollout": {"rollbackWindow": 3}}, "spec.rollout.rollbackWindow: is a int, expected an object"),
         ({"rollout": rollout(progressDeadlineSeconds=0)}, "spec.rollout.progressDeadlineSeconds: is 0"),
         ({"rollout": rollout(scaleDownDelaySeconds=-1)}, "spec.rollout.scaleDownDelaySeconds: is -1"),
         ({"paused": "yes"}, "spec.paused: is 'yes', expected true or false"),

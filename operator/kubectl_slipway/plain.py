@@ -42,7 +42,8 @@ def rollout_head(rollout: RolloutLine, now: datetime | None) -> str:
 
 def history_line(line: HistoryLine, now: datetime | None) -> str:
     when = words.clock(line.ended_at, now)
-    parts = (_number(line.revision), line.version, line.outcome, when, line.reason)
+    gap = f"nothing answered for {words.duration(line.gap_seconds)}" if line.gap_seconds else ""
+    parts = (_number(line.revision), line.version, line.outcome, when, line.reason, gap)
     return "  ".join(part for part in parts if part)
 
 

@@ -92,6 +92,7 @@ class HistoryLine:
     reason: str
     started_at: str | None
     ended_at: str | None
+    gap_seconds: int | None  # how long nothing answered: strategy Recreate
     mood: Mood
 
 
@@ -237,7 +238,7 @@ def _rollout(spec: JsonObject, rollout: JsonObject, *, first: bool) -> RolloutLi
     stage = clean(rollout.get("stage"))
     if not stage or stage == "Idle":
         return None
-    steps = ((spec.get("rollout") or {}).get("canary") or {}).get("steps") or ()
+    steps = _written_steps(spec.get("rollout") or {})
     # Until some revision is stable there is nothing to share traffic with: a first deployment takes no steps. And while
     # the operator has not taken up edited steps, its index speaks of others than the ones in the spec.
     known = not first and rollout.get("stepCount") in (None, len(steps))
@@ -251,6 +252,22 @@ def _rollout(spec: JsonObject, rollout: JsonObject, *, first: bool) -> RolloutLi
         steps=_steps(steps, index, stage) if known else (),
         mood=Mood.BAD if stage in ("Aborting", "Aborted") else Mood.WORKING,
     )
+
+
+def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
+    """The steps as the operator counts them: those of BlueGreen follow from its fields, Recreate has none."""
+    strategy = rollout.get("strategy")
+    if strategy == "Recreate":
+        return ()
+    if strategy != "BlueGreen":
+        steps: Sequence[JsonObject] = (rollout.get("canary") or {}).get("steps") or ()
+        return steps
+    fields = rollout.get("blueGreen") or {}
+    whole = {"setCanaryScale": {"weightPercent": 100}}
+    if fields.get("autoPromotion") is False:
+        return (whole, {"pause": {}})
+    delay = fields.get("autoPromotionDelaySeconds")
+    return (whole, {"pause": {"durationSeconds": delay}}) if delay else (whole,)
 
 
 def _steps(steps: Sequence[JsonObject], index: int, stage: str) -> tuple[StepLine, ...]:
@@ -268,7 +285,17 @@ def _step(step: JsonObject) -> str:
     if "pause" in step:
         seconds = (step["pause"] or {}).get("durationSeconds")
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
+    if "setCanaryScale" in step:
+        return _scale(step["setCanaryScale"] or {})
     return clean(next(iter(step), "?"))  # a kind of step that a newer operator knows
+
+
+def _scale(scale: JsonObject) -> str:
+    if scale.get("replicas") is not None:
+        return f"scale to {scale['replicas']}"
+    if scale.get("weightPercent") is not None:
+        return f"scale to {percent(scale['weightPercent'])}"
+    return "scale by weight"
 
 
 def _step_state(place: int, index: int, stage: str) -> StepState:
@@ -305,6 +332,7 @@ def _history(history: Iterable[JsonObject]) -> tuple[HistoryLine, ...]:
             reason=clean(entry.get("reason")),
             started_at=entry.get("startedAt"),
             ended_at=entry.get("endedAt"),
+            gap_seconds=entry.get("gapSeconds"),
             mood={"Promoted": Mood.GOOD, "Aborted": Mood.BAD}.get(str(entry.get("outcome")), Mood.QUIET),
         )
         for entry in newest

@@ -85,7 +85,10 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
     words = refused(rollout=rollout({"setWeight": 5}, {"analysis": {"minRequests": 200}}))
-    assert words == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight, pause and setCanaryScale"
+    assert (
+        words
+        == "spec.rollout.canary.steps[1]: has analysis, expected exactly one of setWeight, pause and setCanaryScale"
+    )
 
 
 STEP = "spec.rollout.canary.steps"
@@ -111,7 +114,10 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": {"canary": {"steps": {"setWeight": 1}}}}, f"{STEP}: is a dict, expected a list"),
         ({"rollout": {"strategy": "Linear"}}, "spec.rollout.strategy: is 'Linear', expected one of Canary, BlueGreen"),
         ({"rollout": {"placement": "Auto"}}, "spec.rollout.placement: is 'Auto', expected one of Surge, Replace"),
-        ({"rollout": {"progressDeadlineAction": "Wait"}}, "progressDeadlineAction: is 'Wait', expected one of Abort, Pause"),
+        (
+            {"rollout": {"progressDeadlineAction": "Wait"}},
+            "progressDeadlineAction: is 'Wait', expected one of Abort, Pause",
+        ),
         ({"rollout": {"minReadySeconds": -1}}, "spec.rollout.minReadySeconds: is -1"),
         ({"rollout": {"abortScaleDownDelaySeconds": "1"}}, "spec.rollout.abortScaleDownDelaySeconds: is '1'"),
         ({"rollout": {"rollbackWindow": {"revisions": -1}}}, "spec.rollout.rollbackWindow.revisions: is -1"),

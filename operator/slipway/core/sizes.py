@@ -93,9 +93,10 @@ def _replaced_stable(fleet: Fleet) -> int:
     has = fleet.asked.get(stable, 0)
     free = fleet.replicas - fleet.taken_beside(stable)
     if state is None:
-        return max(min(has, fleet.replicas), free)
+        # Deleted, or out of our sight for a moment: it is not held at nothing by pods that leave only when it answers.
+        return max(min(has, fleet.replicas), free) if stable in fleet.asked else fleet.replicas
     trial = state.revision
-    if stable not in fleet.asked:  # deleted, or out of our sight for a moment: never less than it must have
+    if stable not in fleet.asked:
         return max(free, stable_keeps(fleet.after.weight_of(trial), fleet.replicas))
     if fleet.held and stable in fleet.asked:
         return min(has, fleet.replicas)
@@ -141,5 +142,7 @@ def _recreated(fleet: Fleet, number: int) -> int:
         is_written = before is not None and before.recreate and before.revision == state.revision
         return 0 if is_written and not fleet.held else has
     stable = fleet.after.stable
+    if number != stable and (state is None or not state.recreate):
+        return has  # the way back first; then the next one begins
     stopped = number == stable or stable in fleet.asked  # what is out of sight may still have pods
     return fleet.replicas if has > 0 or (stopped and fleet.taken_beside(number) == 0) else 0

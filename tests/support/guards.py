@@ -217,7 +217,7 @@ def _revisions(it: Cluster) -> list[int]:
 
 def _asked(it: Cluster, number: int) -> int:
     live = it.objects.get(("Deployment", f"fraud-r{number}"))
-    return live["spec"]["replicas"] if live is not None else 0
+    return int(live["spec"]["replicas"]) if live is not None else 0
 
 
 def _record(action: Action) -> Mapping[str, Any] | None:

@@ -136,7 +136,8 @@ def test_match_traffic_weight_gives_the_spare_pods_back_once_the_routers_confirm
 def test_replace_moves_pods_and_shares_in_turns_and_never_has_more_pods_than_replicas() -> None:
     it = serving(4, placement="Replace", canary=steps({"setWeight": 10}, {"setWeight": 50}))
     it.edit(model=model("2"))
-    seen, pods = [], []
+    seen: list[dict[int, int]] = []
+    pods: list[tuple[int, int]] = []
     for _ in range(40):
         it.run_pass()
         it.follow()

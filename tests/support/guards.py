@@ -188,7 +188,7 @@ def needed_pods(it: Cluster, weight: int) -> int:
 def _floor(it: Cluster) -> int:
     """Replace: pods that stable keeps for its share, of a service that is sized for one pod less."""
     state, replicas = it.state()["rollout"], it.resource["spec"]["replicas"]
-    return max(1, -(-(replicas - 1) * (100 - it.weights().get(state["revision"], 0)) // 100))
+    return max(1, -(-(int(replicas) - 1) * (100 - it.weights().get(int(state["revision"]), 0)) // 100))
 
 
 def _replaces(it: Cluster) -> bool:

@@ -51,6 +51,7 @@ class Created:
     calls: Counter[str]  # by the operator, Events left out
     events: int
     usage: Usage
+    passes: float
     operator_s: float  # CPU
     memory_mib: float
     peak_mib: float
@@ -136,7 +137,7 @@ async def measure(count: int, wanted: Wanted) -> Fleet:
 
 async def _create(place: Stage, operator: OperatorProcess, count: int) -> Created:
     await place.quiet(quiet_s=2.0)
-    meter = place.meter(operator)
+    passes, meter = _passes(operator), place.meter(operator)
     began, moments = await place.apply([model_deployment(number) for number in range(count)], _limit_s(count), "1.0.0")
     usage = meter.stop()
     calls = await place.quiet()
@@ -148,6 +149,7 @@ async def _create(place: Stage, operator: OperatorProcess, count: int) -> Create
         calls=audit.count(place.by_operator(calls)),
         events=sum(1 for call in audit.of_user(calls, place.operator_user) if call.resource == EVENTS),
         usage=usage,
+        passes=_passes(operator) - passes,
         operator_s=whole.by_process[operator.name],
         memory_mib=resident,
         peak_mib=peak,

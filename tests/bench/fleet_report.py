@@ -156,6 +156,7 @@ def _calls(it: Fleet) -> Table:
             *((what, round(number, 2)) for what, number in each.items()),
             ("all", round(sum(each.values()), 2)),
             ("Events, apart", round(it.created.events / it.count, 2)),
+            ("passes, apart", round(it.created.passes / it.count, 2)),
         ),
     )
 

@@ -114,7 +114,7 @@ class Population:
                 claim_exists=_claim_exists,
             ),
             applier=Applier(cluster=cluster, stores=self.stores),
-            reporter=Reporter(cluster=cluster, store=self.stores.model_deployments),
+            reporter=Reporter(cluster=cluster, store=self.stores.model_deployments, clock=self.clock),
         )
 
     def add(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:

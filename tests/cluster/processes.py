@@ -113,6 +113,7 @@ class ProcessTable:
                 stuck = ", ".join(f"{entry.name} (pid {entry.pid})" for entry in targets if is_alive(entry))
                 raise ClusterError(f"{stuck}: still there 5 s after SIGKILL; the rest of the cluster was left as it is")
             time.sleep(POLL_S)
+        _reap(targets)  # what ended since the last look is a zombie of ours
         gone = {entry.name for entry in targets}
         self._write(tuple(entry for entry in self.records() if entry.name not in gone))
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -61,7 +63,7 @@ def main() -> int:
         return 0
     network.isolate()
     given.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="slipway-faults-") as scratch, Bed.start(Path(scratch), nodes=10) as bed:
+    with tempfile.TemporaryDirectory(prefix="slipway-faults-") as scratch, Bed.start(Path(scratch), nodes=4) as bed:
         try:
             return asyncio.run(run(given, bed, results_file))
         except UndisturbedError as error:
@@ -121,7 +123,20 @@ async def run(given: argparse.Namespace, bed: Bed, results_file: Path) -> int:
 
             await stage.run(plans, told, keep=bool(given.plan))
         console.print(summary(found), markup=False)
+        console.print(f"{stage.ground.pulse.lost_s:.0f} s in which the machine gave the bed nothing")
+        console.print("CPU seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in cpu_seconds(bed).items()))
     return 1 if any(result.verdict in ("failed", "broken") for result in found) else 0
+
+
+def cpu_seconds(bed: Bed) -> dict[str, float]:
+    """What each process of the bed has used so far, and this one with its operators."""
+    found = {}
+    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "stand-in"):
+        fields = Path(f"/proc/{bed.pid_of(name)}/stat").read_text().rpartition(")")[2].split()
+        found[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    found["campaign"], found["operators"] = (each.ru_utime + each.ru_stime for each in used)
+    return found
 
 
 def describe(result: Result) -> str:

@@ -12,6 +12,7 @@ from tests.faults.client import Client
 from tests.faults.lane import STILL_S, Ground, Lane, Reference
 from tests.faults.operators import Zygote
 from tests.faults.plan import Plan
+from tests.faults.pulse import Pulse
 from tests.faults.references import references
 from tests.faults.result import Result
 from tests.faults.tables import Sampler
@@ -61,6 +62,7 @@ async def campaign(bed: Bed, directory: Path, lanes: int) -> AsyncIterator[Campa
     installation = bed.install()
     async with Client(bed.kubeconfig) as client:
         truth, sampler = Truth(client), Sampler(bed.stand_in.url)
+        pulse = Pulse(truth.present)
         zygote = await Zygote.start()
         ground = Ground(
             bed=bed,
@@ -69,12 +71,14 @@ async def campaign(bed: Bed, directory: Path, lanes: int) -> AsyncIterator[Campa
             truth=truth,
             sampler=sampler,
             zygote=zygote,
+            pulse=pulse,
             directory=directory,
         )
         crew = [Lane(ground, number) for number in range(lanes)]
         try:
             await truth.start()
             await sampler.start()
+            await pulse.start()
             for lane in crew:
                 await lane.start()
             yield Campaign(ground, crew)
@@ -82,6 +86,7 @@ async def campaign(bed: Bed, directory: Path, lanes: int) -> AsyncIterator[Campa
             for lane in crew:
                 await lane.stop()
             await zygote.stop()
+            await pulse.stop()
             await sampler.stop()
             await truth.stop()
 

@@ -1,4 +1,5 @@
-"""Enumerates the campaign's plans: every effective write of every workload for F1 to F4, seeded samples for the rest. Pure."""
+"""Enumerates the campaign's plans: F1 to F4 at every effective write of every workload (of those that repeat another one
+at every third), seeded samples for the rest. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +9,8 @@ from itertools import islice
 
 from tests.faults.plan import BEGIN, Plan, Target
 from tests.faults.streams import Death
+from tests.faults.workloads import WORKLOADS
 
-FLEETING = "409+429+500+503+504"
-REFUSING = "401+403+422"
 CODES = (409, 429, 500, 503, 504, 401, 403, 422)
 WATCHED = (
     "modeldeployments",
@@ -23,18 +23,22 @@ WATCHED = (
     "pods",
 )
 # How many of each sampled kind; the dice are seeded with the campaign's seed and the kind.
-SAMPLES = {"F5": 120, "F6": 70, "F7": 60, "F8": 60, "F9": 110, "F10": 60, "wipe": 40, "down": 30}
+SAMPLES = {"F5": 100, "F6": 50, "F7": 40, "F8": 40, "F9": 80, "F10": 40, "wipe": 30, "down": 20}
+# Of a workload that repeats another one's moves under other circumstances, so many writes are passed over.
+STRIDE = 3
 
 Labels = Mapping[str, int]  # label → effective writes of it in the undisturbed action
 
 
 def writes(workload: str, labels: Labels) -> list[tuple[str, Target]]:
-    return [(workload, Target(label, nth + 1)) for label, count in sorted(labels.items()) for nth in range(count)]
+    """The moments of one workload: every effective write, or every third one where it repeats another's."""
+    every = [(workload, Target(label, nth + 1)) for label, count in sorted(labels.items()) for nth in range(count)]
+    return every[:: STRIDE if WORKLOADS[workload].repeats else 1]
 
 
 def exhaustive(moments: list[tuple[str, Target]]) -> Iterator[Plan]:
-    """F1 to F4. Each write gets every code of F3 (in two rows, one code after another, and one code three times) and
-    F4 in two ways; hanging costs half a minute and comes at every fourth write."""
+    """F1 to F4 at each of these writes. F3 is one plan with all eight codes one after another, the first one another each
+    time, or, at every eighth write, one code that lasts; F4 is in one of its four ways, each in turn."""
     for index, (workload, target) in enumerate(moments):
 
         def plan(fault: str, **parameters: object) -> Plan:
@@ -43,16 +47,15 @@ def exhaustive(moments: list[tuple[str, Target]]) -> Iterator[Plan]:
 
         yield plan("F1")
         yield plan("F2")
-        yield plan("F1-after")
-        yield plan("F3", codes=FLEETING)
-        yield plan("F3", codes=REFUSING)
-        yield plan("F3", codes=CODES[index % len(CODES)], times=3)
-        yield plan("F4", way="reset")
-        yield plan("F4", way=("500", "504")[index % 2])
-        if index % 4 == 0:
-            yield plan("F4", way="hang")
-        if index % 9 == 0:
-            yield plan("F3", codes=CODES[(index // 9) % len(CODES)], seconds=20)
+        if index % 3 == 0:
+            yield plan("F1-after")
+        turn = index % len(CODES)
+        yield plan("F3", codes="+".join(str(code) for code in (*CODES[turn:], *CODES[:turn])))
+        if turn == 0:
+            code = CODES[index // len(CODES) % len(CODES)]
+            yield plan("F3", codes=code, times=3)
+            yield plan("F3", codes=code, seconds=20)
+        yield plan("F4", way=("reset", "500", "504", "hang")[index % 4])
 
 
 def sampled(moments: list[tuple[str, Target]], seed: int) -> Iterator[Plan]:

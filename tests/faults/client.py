@@ -15,6 +15,7 @@ import orjson
 import yaml
 
 MERGE_PATCH = "application/merge-patch+json"
+PATIENCE_S = 300.0  # a starved machine is slow; that alone is no failure
 MODEL_DEPLOYMENTS = "/apis/slipway.dev/v1alpha1/namespaces/{}/modeldeployments"
 
 
@@ -49,7 +50,7 @@ class Client:
         self.server, context = client_context(kubeconfig)
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         self.session = aiohttp.ClientSession(
-            connector=connector, trust_env=False, read_bufsize=2**22, timeout=aiohttp.ClientTimeout(total=60)
+            connector=connector, trust_env=False, read_bufsize=2**22, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)
         )
 
     async def __aenter__(self) -> Self:

@@ -2,4 +2,69 @@
 
 from __future__ import annotations
 
-FIXED: tuple[str, ...] = ()
+FIXED = (
+    # A crash at the writes that allocate, remember and route.
+    "create~F1~create controllerrevisions/fraud-r1#1",
+    "create~F1~create configmaps/fraud-router#1",
+    "create~F1~create deployments/fraud-r1#1",
+    "create~F2~create services/fraud#1",
+    "create~F1~patch configmaps/fraud-router#2",
+    "create~F1-after~patch modeldeployments/fraud/status#1",
+    "canary-pass~F1~create controllerrevisions/fraud-r2#1",
+    "canary-pass~F1~patch configmaps/fraud-router#1",
+    "canary-pass~F1~patch configmaps/fraud-router#3",
+    "canary-pass~F2~patch configmaps/fraud-router#5",
+    "canary-pass~F1-after~create deployments/fraud-r2#1",
+    "canary-pass~F1~delete deployments/fraud-r1#1",
+    "canary-pass~F2~delete services/fraud-r1#1",
+    "canary-fail~F1~patch configmaps/fraud-router#1",
+    "canary-fail~F1~delete deployments/fraud-r2#1",
+    "edit-mid-canary~F1~create controllerrevisions/fraud-r3#1",
+    "promote~F1~patch modeldeployments/fraud#1",
+    "abort~F1~patch configmaps/fraud-router#4",
+    "recreate~F1~create controllerrevisions/fraud-r1#1",
+    "scale~F1~patch deployments/fraud-r1#1",
+    "restore~F1~create configmaps/fraud-router#1",
+    # Refusals, one code after another, and a code that lasts.
+    "create~F3~create deployments/fraud-r1#1~codes=409+429+500+503+504",
+    "create~F3~create services/fraud#1~codes=401+403+422",
+    "create~F3~patch modeldeployments/fraud/status#1~codes=503,times=3",
+    "canary-pass~F3~patch configmaps/fraud-router#3~codes=409,times=3",
+    "canary-pass~F3~delete deployments/fraud-r1#1~codes=500,seconds=10",
+    "canary-fail~F3~delete services/fraud-r2#1~codes=409+429+500+503+504",
+    # The write is done, its answer is lost.
+    "create~F4~create controllerrevisions/fraud-r1#1~way=reset",
+    "create~F4~create configmaps/fraud-router#1~way=504",
+    "canary-pass~F4~create deployments/fraud-r2#1~way=500",
+    "canary-pass~F4~patch configmaps/fraud-router#3~way=reset",
+    "canary-pass~F4~delete deployments/fraud-r1#1~way=reset",
+    # The past is read again, after a crash and without one.
+    "canary-pass~F5~patch configmaps/fraud-router#3~by=crash,resource=all,seconds=4",
+    "canary-pass~F5~create deployments/fraud-r2#1~by=crash,resource=configmaps,seconds=3",
+    "canary-pass~F5~delete deployments/fraud-r1#1~by=relist,resource=deployments,seconds=3",
+    "recreate~F5~create controllerrevisions/fraud-r1#1~by=crash,resource=all,seconds=4",
+    # Events that come late, together, or not at all.
+    "canary-pass~F6~create deployments/fraud-r2#1~resource=pods,seconds=5",
+    "scale~F6~begin~resource=all,seconds=5",
+    "canary-pass~F7~begin~resource=all,seconds=5",
+    "canary-fail~F8~create deployments/fraud-r2#1~resource=all,seconds=3",
+    "delete~F8~begin~resource=modeldeployments,seconds=3",
+    # Streams that die.
+    "canary-pass~F9~create deployments/fraud-r2#1~resource=all,way=reset",
+    "create~F9~create deployments/fraud-r1#1~resource=all,way=truncated",
+    "create~F9~create deployments/fraud-r1#1~resource=pods,way=error-500",
+    "create~F9~create deployments/fraud-r1#1~resource=all,times=3,way=rewatch-503",
+    "canary-fail~F9~create deployments/fraud-r2#1~resource=all,times=1,way=rewatch-401",
+    # The API server is away, the operator is away, the status is gone.
+    "canary-pass~F10~begin~seconds=8,way=refuse",
+    "create~F10~create deployments/fraud-r1#1~seconds=8,way=503",
+    "delete~F10~begin~seconds=8,way=hang",
+    "delete~down~begin~seconds=4",
+    "recreate~down~begin~seconds=4",
+    "strangers~down~begin~seconds=3",
+    "canary-pass~wipe~patch configmaps/fraud-router#3~by=crash",
+    "create~wipe~patch modeldeployments/fraud/status#4~by=somebody",
+    # Names and records.
+    "collision~F1~patch modeldeployments/fraud/status#1",
+    "record-lost~F1~create configmaps/fraud-router#1",
+)

@@ -7,19 +7,22 @@ import itertools
 import shutil
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import yaml
 
 from tests.cluster.certificates import Identity
 from tests.faults import endstate
-from tests.faults.client import Client, client_context
+from tests.faults.client import MODEL_DEPLOYMENTS, Client, client_context
 from tests.faults.endstate import Facts
 from tests.faults.operators import Operator, Zygote
 from tests.faults.perturbation import Planned, perturbation_of
 from tests.faults.plan import Plan
 from tests.faults.proxy import Proxy, Session
+from tests.faults.pulse import Pulse
 from tests.faults.result import Result
 from tests.faults.safety import Safety
 from tests.faults.stage import Stage, StuckError
@@ -56,6 +59,7 @@ class Ground:
     truth: Truth
     sampler: Sampler
     zygote: Zygote
+    pulse: Pulse
     directory: Path
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -106,7 +110,7 @@ class Lane:
         folder = ground.directory / "plans" / namespace
         folder.mkdir(parents=True, exist_ok=True)
         world, tables = ground.truth.world(namespace), ground.sampler.tables(namespace)
-        stage = Stage(ground.client, world)
+        stage = Stage(ground.client, world, ground.pulse)
         perturbation = perturbation_of(plan)
         operator = Operator(ground.zygote, self._environment(namespace), folder / "operator.log")
         session = Session(namespace=namespace, perturbation=perturbation, kill=operator.kill, wipe=_wiper(stage, plan))
@@ -120,9 +124,10 @@ class Lane:
             acted_s = await self._play(WORKLOADS[plan.workload], stage, perturbation, session, result, reference)
             ground.truth.check()
             ground.sampler.check()
+            ground.pulse.check()
             await asyncio.sleep(0.3)  # the last look at the routers
-            safety = Safety(world, session.journal, tables, perturbation.over_at if _is_blinding(plan) else 0.0)
-            result.violations = safety.run()
+            blind_until = perturbation.over_at if _is_blinding(plan) else 0.0
+            result.violations = Safety(world, session.journal, tables, ground.pulse, blind_until).run()
             if reference is not None and not result.unconverged:
                 result.differences = _compare(plan, world, reference)
         except Exception as error:  # noqa: BLE001 - one broken run must not end the campaign
@@ -175,9 +180,9 @@ class Lane:
     ) -> float:
         """Seconds from the first edit to the end state."""
         assert self._proxy is not None
-        loop = asyncio.get_running_loop()
+        loop, pulse = asyncio.get_running_loop(), self._ground.pulse
         await workload.setup(stage)
-        await self._quiet(session, SETTLE_S, loop.time() + 30)
+        await self._quiet(session, SETTLE_S, lambda: float("inf"))
         self._proxy.arm(await self._ground.truth.present())
         acted_at = loop.time()
         try:
@@ -189,40 +194,34 @@ class Lane:
         allowed = patience + (reference.seconds if reference is not None else 30.0)
 
         def deadline() -> float:
-            return max(perturbation.over_at, stage.last_edit_at, acted_at) + allowed
+            return pulse.later(max(perturbation.over_at, stage.last_edit_at, acted_at), allowed)
 
-        while words := await stage.world.until(lambda: workload.settled(stage), deadline()):
-            if loop.time() >= deadline():  # a fault in the meantime moves it
+        while True:
+            if words := await stage.world.until(lambda: workload.settled(stage), deadline):
                 result.unconverged = words
                 return 0.0
-        settled_at = loop.time()
-        result.converged_s = round(max(0.0, settled_at - max(perturbation.over_at, stage.last_edit_at)), 2)
-        await self._stillness(workload, stage, session, result, deadline())
-        return settled_at - acted_at
+            settled_at = loop.time()
+            # What is still to be tidied up may be, until the same deadline.
+            if not await self._quiet(session, result.stillness_s, lambda: deadline() + result.stillness_s):
+                recent = [entry.label for entry in session.journal.effective() if entry.ended_at > loop.time() - 5]
+                result.restless = recent or ["writes went on until the deadline"]
+                return 0.0
+            if not workload.settled(stage):
+                result.converged_s = round(max(0.0, settled_at - max(perturbation.over_at, stage.last_edit_at)), 2)
+                return settled_at - acted_at
 
-    async def _stillness(
-        self, workload: Workload, stage: Stage, session: Session, result: Result, deadline: float
-    ) -> None:
-        """For so long nothing is written and the end state stands; what is still to be tidied up may be until T_conv."""
-        loop = asyncio.get_running_loop()
-        while not await self._quiet(session, result.stillness_s, deadline + result.stillness_s):
-            recent = [entry.label for entry in session.journal.effective() if entry.ended_at > loop.time() - 5]
-            result.restless = recent or ["writes went on until the deadline"]
-            return
-        if words := workload.settled(stage):
-            result.unconverged = f"reached and left again: {words}"
-
-    async def _quiet(self, session: Session, seconds: float, deadline: float) -> bool:
+    async def _quiet(self, session: Session, seconds: float, deadline: Callable[[], float]) -> bool:
         """True after so long without an effective write; False if that does not come by the deadline."""
-        loop = asyncio.get_running_loop()
+        loop, pulse = asyncio.get_running_loop(), self._ground.pulse
         began = loop.time()
         while True:
             since = max(session.journal.last_write_at(), began)
-            if loop.time() - since >= seconds:
+            until = pulse.later(since, seconds)
+            if loop.time() >= until:
                 return True
-            if since + seconds > deadline:
+            if until > deadline():
                 return False
-            await asyncio.sleep(since + seconds - loop.time() + 0.01)
+            await asyncio.sleep(until - loop.time() + 0.01)
 
     def _file(self, result: Result, folder: Path, session: Session, stage: Stage, *, keep: bool) -> None:
         """Evidence stays where it is needed."""
@@ -242,9 +241,9 @@ class Lane:
         ground = self._ground
         ground.truth.forget(namespace)
         ground.sampler.forget(namespace)
-        path = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/modeldeployments"
-        await ground.client.request("DELETE", path)
-        await ground.client.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
+        with suppress(aiohttp.ClientError, TimeoutError):
+            await ground.client.request("DELETE", MODEL_DEPLOYMENTS.format(namespace))
+            await ground.client.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
 
 
 def _is_blinding(plan: Plan) -> bool:

@@ -188,6 +188,8 @@ class Proxy:
                 entry.fault = f"{verdict} before"
                 return await self._unforwarded(session, request, entry, verdict)
         answer = await asyncio.shield(self._forward(session, request, call, entry, raw))
+        if answer is None:
+            return await self._unforwarded(session, request, entry, Verdict(Fate.RESET))
         if not call.is_write or not session.armed:
             entry.code = answer.status
             return relayed(answer)
@@ -228,6 +230,16 @@ class Proxy:
 
     async def _forward(
         self, session: Session, request: web.BaseRequest, call: Call, entry: Entry, raw: bytes
+    ) -> Upstream | None:
+        """None if the API server broke off: on a busy machine that happens without our doing."""
+        try:
+            return await self._exchange(session, request, call, entry, raw)
+        except aiohttp.ClientError as error:
+            entry.fault = f"the API server: {type(error).__name__}"
+            return None
+
+    async def _exchange(
+        self, session: Session, request: web.BaseRequest, call: Call, entry: Entry, raw: bytes
     ) -> Upstream:
         assert self._client is not None
         query = dict(request.query)
@@ -258,15 +270,20 @@ class Proxy:
     async def _watch(self, session: Session, request: web.BaseRequest, call: Call, entry: Entry) -> web.StreamResponse:
         assert self._client is not None
         url = self._url(session, request, call, dict(request.query))
-        async with self._client.get(url, headers=passed_headers(request)) as upstream:
-            entry.upstream = entry.code = upstream.status
-            if upstream.status != 200:
-                return web.Response(status=upstream.status, body=await upstream.read(), content_type="application/json")
-            response = web.StreamResponse(headers={"Content-Type": "application/json"})
-            response.enable_chunked_encoding()
-            await response.prepare(request)
-            await session.streams.pump(Stream(call, response, request.transport), upstream)
-            return response
+        try:
+            async with self._client.get(url, headers=passed_headers(request)) as upstream:
+                entry.upstream = entry.code = upstream.status
+                if upstream.status != 200:
+                    body = await upstream.read()
+                    return web.Response(status=upstream.status, body=body, content_type="application/json")
+                response = web.StreamResponse(headers={"Content-Type": "application/json"})
+                response.enable_chunked_encoding()
+                await response.prepare(request)
+                await session.streams.pump(Stream(call, response, request.transport), upstream)
+                return response
+        except aiohttp.ClientError as error:
+            entry.fault = f"the API server: {type(error).__name__}"
+            return await self._unforwarded(session, request, entry, Verdict(Fate.RESET))
 
     def _url(self, session: Session, request: web.BaseRequest, call: Call, query: dict[str, str]) -> URL:
         path = calls.scoped_path(call, request.path, session.namespace)

@@ -31,12 +31,11 @@ async def references(lanes: list[Lane], workloads: Iterable[str], directory: Pat
                 words = "; ".join([run.result.harness, *run.result.troubles])
                 raise UndisturbedError(f"{name}, undisturbed, in namespace {run.world.namespace}: {words}")
             runs[name, half] = run
+            if (name, 1 - half) in runs:
+                found[name] = _from_runs(runs[name, 0], runs[name, 1])
+                await asyncio.to_thread(_write, directory / f"reference-{name}.json", found[name])
 
     await asyncio.gather(*(work(lane) for lane in lanes))
-    for name in missing:
-        reference = _from_runs(runs[name, 0], runs[name, 1])
-        _write(directory / f"reference-{name}.json", reference)
-        found[name] = reference
     return {name: reference for name, reference in found.items() if reference is not None}
 
 
@@ -67,7 +66,8 @@ def _read(path: Path) -> Reference | None:
     return Reference(states=states, counts=counts, labels=labels, seconds=value["seconds"])
 
 
-def _write(path: Path, reference: Reference) -> None:
+def _write(path: Path, reference: Reference | None) -> None:
+    assert reference is not None  # it was just made
     value = {
         "states": reference.states,
         "counts": reference.counts,

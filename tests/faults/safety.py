@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.faults import facts
 from tests.faults.journal import Entry, Journal
+from tests.faults.pulse import Pulse
 from tests.faults.stage import condition
 from tests.faults.tables import Tables
 from tests.faults.truth import Change, Object, World
@@ -49,12 +50,13 @@ class Resource:
 class Safety:
     """One replay. `violations` are sentences."""
 
-    def __init__(self, world: World, journal: Journal, tables: Tables, disturbed_until: float) -> None:
+    def __init__(self, world: World, journal: Journal, tables: Tables, pulse: Pulse, disturbed_until: float) -> None:
         self._changes = world.ordered()
         self._journal = journal
         self._tables = tables
         self._namespace = world.namespace
         self._blind_until = disturbed_until
+        self._pulse = pulse
         self._live: dict[tuple[str, str], Object] = {}
         self._resources: dict[str, Resource] = {}  # by uid
         self._leaving: dict[str, float] = {}  # uid → when its end was seen
@@ -193,21 +195,28 @@ class Safety:
             return
         name = known.present["metadata"]["name"]
         if change.type == "DELETED":
-            if known.stable == revision or known.weights.get(revision, 0) > 0:
-                words = f"stable {known.stable}, weights {known.weights}"
-                self._say("S5", f"{change.resource}/{change.name} deleted with {words}", change)
-            if change.resource != "controllerrevisions":
-                self._check_routers(name, revision, f"{change.resource}/{change.name} deleted", change)
+            self._collected(known, name, revision, change)
         elif change.resource == "deployments":
             old, new = int(before["spec"]["replicas"]), int(change.object["spec"]["replicas"])
             weight = 100 if known.stable == revision else known.weights.get(revision, 0)
             if new < old and weight and new < facts.share(known.replicas, weight):
                 self._say("SR", f"{change.name} scaled from {old} to {new} with weight {weight}", change)
 
-    def _check_routers(self, name: str, revision: int, what: str, change: Change) -> None:
-        for router in self._tables.before(change.at):
+    def _collected(self, known: Resource, name: str, revision: int, change: Change) -> None:
+        """Deletions by the operator; what others delete is theirs to answer for."""
+        entry = next((item for item in reversed(self._deletions) if self._is_of(item, change)), None)
+        if entry is None:
+            return
+        if known.stable == revision or known.weights.get(revision, 0) > 0:
+            words = f"stable {known.stable}, weights {known.weights}"
+            self._say("S5", f"{change.resource}/{change.name} deleted with {words}", change)
+        sample = self._tables.after(entry.at)
+        if sample is None or change.resource == "controllerrevisions":
+            return
+        for router in sample.routers:
             if self._is_router(router, name) and revision in router.weights:
-                self._say("SR", f"{what}, but router {router.pod} still holds {dict(router.weights)}", change)
+                words = f"{change.resource}/{change.name} deleted, and later router {router.pod} still holds"
+                self._say("SR", f"{words} {dict(router.weights)}", change)
 
     def _is_router(self, router: RouterState, name: str) -> bool:
         return router.deployment == name and not router.terminating and router.uid in self._pods
@@ -252,6 +261,7 @@ class Safety:
         for entry in self._journal.entries:
             if not entry.effective or entry.resource == "events" or entry.owner not in self._leaving:
                 continue
-            late_s = entry.at - max(self._leaving[entry.owner], self._blind_until) - KNOWING_S
+            told_at = max(self._leaving[entry.owner], self._blind_until)
+            late_s = entry.at - told_at - KNOWING_S - self._pulse.lost_between(told_at, entry.at)
             if late_s > 0:
                 self._say("S6", f"{entry.label} {late_s + KNOWING_S:.1f} s after the end of its owner")

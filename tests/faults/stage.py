@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.client import MODEL_DEPLOYMENTS, Client
+from tests.faults.pulse import Pulse
 from tests.faults.truth import Object, World
 
 NAME = "fraud"
@@ -44,6 +45,7 @@ def manifest(name: str = NAME, *, version: int = 1, **spec: Any) -> Object:
 class Stage:
     client: Client
     world: World
+    pulse: Pulse
     edits: list[str] = field(default_factory=list)  # what the workload did, for the evidence
     planted: list[Object] = field(default_factory=list)
     last_edit_at: float = 0.0  # monotonic
@@ -123,8 +125,8 @@ class Stage:
 
     async def until(self, complaint: Callable[[], str], what: str, seconds: float = STEP_S) -> None:
         """Raises StuckError with the last complaint."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        if words := await self.world.until(complaint, deadline):
+        began = asyncio.get_running_loop().time()
+        if words := await self.world.until(complaint, lambda: self.pulse.later(began, seconds)):
             raise StuckError(f"{what}: not within {seconds:g} s: {words}")
 
     # ── what status says ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from tests.faults.client import PATIENCE_S
 from tests.simulated.control import RouterState, read_router
 
-INTERVAL_S = 0.2
+INTERVAL_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,6 @@ class Tables:
     """The samples of one namespace."""
 
     samples: list[Sample] = field(default_factory=list)
-
-    def before(self, moment: float) -> tuple[RouterState, ...]:
-        """What routers held when last seen before this moment."""
-        index = bisect_right([sample.answered_at for sample in self.samples], moment)
-        return self.samples[index - 1].routers if index else ()
 
     def after(self, moment: float) -> Sample | None:
         """The first look that began after this moment."""
@@ -66,7 +62,7 @@ class Sampler:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession(trust_env=False) as session:
+        async with aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as session:
             while True:
                 asked_at = loop.time()
                 async with session.get(f"{self._url}/routers") as answer:

@@ -25,7 +25,6 @@ PATHS = {
     "configmaps": "/api/v1/configmaps",
     "pods": "/api/v1/pods",
     "poddisruptionbudgets": "/apis/policy/v1/poddisruptionbudgets",
-    "events": "/apis/events.k8s.io/v1/events",
 }
 
 Object = dict[str, Any]
@@ -71,15 +70,16 @@ class World:
     def ordered(self) -> list[Change]:
         return sorted(self.changes, key=lambda change: change.version)
 
-    async def until(self, complaint: Callable[[], str], deadline: float) -> str:
-        """Waits until there is nothing to complain about; the last complaint if the deadline (monotonic) passes."""
+    async def until(self, complaint: Callable[[], str], deadline: Callable[[], float]) -> str:
+        """Waits until there is nothing to complain about; the last complaint if the deadline (monotonic, asked again and
+        again) passes."""
         loop = asyncio.get_running_loop()
         while words := complaint():
-            if loop.time() >= deadline:
+            if loop.time() >= deadline():
                 return words
             self.bell.clear()
             try:
-                async with asyncio.timeout(min(0.5, max(0.0, deadline - loop.time()))):
+                async with asyncio.timeout(0.5):
                     await self.bell.wait()
             except TimeoutError:
                 continue

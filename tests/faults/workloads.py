@@ -22,6 +22,7 @@ class Workload:
     act: Step
     settled: Callable[[Stage], str]  # "" when the end is reached, otherwise what is missing
     deployments: tuple[str, ...] = (NAME,)
+    repeats: bool = False  # the moves of another workload, under other circumstances
 
 
 def model(version: int) -> dict[str, Any]:
@@ -185,8 +186,9 @@ WORKLOADS = {
             act=edit_in_mid_canary,
             settled=lambda stage: stage.is_settled(stable=3, live=(3,)),
         ),
-        Workload(name="promote", setup=serve, act=promote_by_hand, settled=_promoted_by_hand),
+        Workload(name="promote", setup=serve, act=promote_by_hand, settled=_promoted_by_hand, repeats=True),
         Workload(
+            repeats=True,
             name="abort",
             setup=serve,
             act=abort_by_hand,
@@ -206,19 +208,29 @@ WORKLOADS = {
             settled=lambda stage: stage.is_settled(),
         ),
         Workload(
+            repeats=True,
             name="collision",
             setup=serve,
             act=fight_for_a_name,
             settled=lambda stage: stage.is_settled(stable=2, live=(2,)),
         ),
         Workload(
+            repeats=True,
             name="strangers",
             setup=serve_among_strangers,
             act=new_version,
             settled=_among_strangers,
             deployments=(NAME, "rival"),
         ),
-        Workload(name="restore", setup=serve, act=restore_without_status, settled=lambda stage: stage.is_settled()),
-        Workload(name="record-lost", setup=serve, act=lose_the_record, settled=lambda stage: stage.is_settled()),
+        Workload(
+            repeats=True,
+            name="restore",
+            setup=serve,
+            act=restore_without_status,
+            settled=lambda stage: stage.is_settled(),
+        ),
+        Workload(
+            repeats=True, name="record-lost", setup=serve, act=lose_the_record, settled=lambda stage: stage.is_settled()
+        ),
     )
 }

@@ -43,6 +43,19 @@ def plot(report: Report, weights_over_time: Sequence[tuple[float, Weights]], *, 
     return "\n".join(lines) + "\n"
 
 
+def answers_against_weights(
+    report: Report, weights_over_time: Sequence[tuple[float, Weights]]
+) -> dict[str, tuple[int, float]]:
+    """Revision → (answers, answers that the weights promise), for every revision that answered or had a weight."""
+    seconds = range(len(report.timeline))
+    moments = [_weights_at(report.started_at + second + 0.5, weights_over_time) for second in seconds]
+    revisions = sorted({name for found in (*report.timeline, *moments) for name in found}, key=_order)
+    return {
+        name: (sum(second.get(name, 0) for second in report.timeline), expected_answers(report, name, moments))
+        for name in revisions
+    }
+
+
 def expected_answers(report: Report, revision: str, moments: Sequence[Weights]) -> float:
     """Answers that the weights promise to a revision, over the seconds whose weights are known."""
     return sum(

@@ -33,7 +33,8 @@ _CHANNEL = (
     # A channel whose connection is gone fails everything until it tries again: the default second is a client's
     # setting, not a property of the service.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # The time that one attempt may take, not a pause: on a busy machine a handshake needs more than a tenth of a second.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
 )

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulated import network
 from tests.simulated.bed import Bed
 from tests.simulated.installation import Installation
 from tests.simulated.operator import OperatorProcess
 from tests.simulated.tenant import Tenant
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_network() -> None:
+    """Loopback and the pods' range; an error that says what to do where the network is not our own."""
+    network.prepare()
 
 
 @pytest.fixture(scope="session")

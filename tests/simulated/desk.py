@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from tests.simulated.control import Mode
 from tests.simulated.simulation import Router, Simulation
+from tests.simulated.wishes import Place
 
 
 class Desk:
@@ -43,19 +45,21 @@ class Desk:
             mode = Mode(body["mode"])
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
-        self._simulation.set_fault(
-            body["namespace"], body["deployment"], body.get("pod"), mode, float(body.get("delay_s", 0.0))
-        )
+        self._simulation.set_fault(_place(body), body.get("pod"), mode, float(body.get("delay_s", 0.0)))
         return web.json_response("ok")
 
     async def _active(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self._simulation.set_active(body["namespace"], body["deployment"], int(body["revision"]), int(body["count"]))
+        self._simulation.set_active(_place(body), int(body["revision"]), int(body["count"]))
         return web.json_response("ok")
 
     async def _reset(self, _: web.Request) -> web.Response:
         self._simulation.reset()
         return web.json_response("ok")
+
+
+def _place(body: Mapping[str, Any]) -> Place:
+    return str(body["namespace"]), str(body["deployment"])
 
 
 def describe(router: Router) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def install(bed: Bed, namespace: str, profiles: Mapping[str, Mapping[str, str]])
     objects = _render(namespace, profiles, bed.directory)
     deployment = next(item for item in objects if item["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
-    bed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    bed.apply(*(item for item in objects if item is not deployment))
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    bed.apply(space, *(item for item in objects if item is not deployment))
     bed.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
     identity = Identity(user=f"system:serviceaccount:{namespace}:{pod['serviceAccountName']}")
     environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"] if "value" in entry}

@@ -19,7 +19,7 @@ from tests.cluster.errors import ClusterError
 from tests.simulated.bed import Bed
 from tests.simulated.installation import Installation
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 TERM_TIMEOUT_S = 25.0  # its own drain takes up to 18 s
 
 

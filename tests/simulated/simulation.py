@@ -24,10 +24,10 @@ from slipway.api import names
 from tests.simulated.control import Mode
 from tests.simulated.envoy import Files, SimulatedEnvoy
 from tests.simulated.pods import Pod
+from tests.simulated.wishes import Place, Wishes
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, str]  # namespace, deployment
 SetReady = Callable[[Pod, bool], None]
 
 POKE_S = (0.05, 0.3)
@@ -63,8 +63,7 @@ class Simulation:
         self._routers: dict[Place, dict[str, Router]] = defaultdict(dict)  # by uid
         self._files: dict[Place, list[tuple[float, Files]]] = {}  # newest last
         self._slices: dict[tuple[str, str, int], dict[str, int]] = defaultdict(dict)  # revision → slice → ready pods
-        self._faults: dict[tuple[str, str, str | None], tuple[Mode, float]] = {}  # the last part is a pod's name
-        self._active: dict[Place, dict[int, int]] = defaultdict(dict)
+        self._wishes = Wishes()
 
     # What whoever asks a pod needs.
 
@@ -80,33 +79,26 @@ class Simulation:
 
     # What the test wishes.
 
-    def set_fault(self, namespace: str, deployment: str, pod: str | None, mode: Mode, delay_s: float) -> None:
-        self._faults[namespace, deployment, pod] = (mode, delay_s)
-        self._wishes_changed(self._routers[namespace, deployment].values())
+    def set_fault(self, place: Place, pod: str | None, mode: Mode, delay_s: float) -> None:
+        self._wishes.faults[place, pod] = (mode, delay_s)
+        self._obey(self._routers[place].values())
 
-    def set_active(self, namespace: str, deployment: str, revision: int, count: int) -> None:
-        self._active[namespace, deployment][revision] = count
-        self._wishes_changed(self._routers[namespace, deployment].values())
+    def set_active(self, place: Place, revision: int, count: int) -> None:
+        self._wishes.active[place][revision] = count
+        self._obey(self._routers[place].values())
 
     def reset(self) -> None:
-        self._faults.clear()
-        self._active.clear()
-        self._wishes_changed(self.routers())
+        self._wishes.forget()
+        self._obey(self.routers())
 
-    def _wishes_changed(self, routers: Iterable[Router]) -> None:
+    def _obey(self, routers: Iterable[Router]) -> None:
         for router in routers:
             was_stuck = router.envoy.mode is Mode.STUCK
-            self._apply_wishes(router)
+            router.envoy.mode, router.envoy.delay_s = self._wishes.fault_of(router.pod)
+            router.envoy.active = dict(self._wishes.active_of(router.pod))
             if was_stuck and router.envoy.mode is not Mode.STUCK:
                 self._later(POKE_S, router, self._sync)
             self._probe(router)
-
-    def _apply_wishes(self, router: Router) -> None:
-        namespace, deployment = router.pod.namespace, router.pod.deployment
-        for_all = self._faults.get((namespace, deployment, None), (Mode.OK, 0.0))
-        mode, delay_s = self._faults.get((namespace, deployment, router.pod.name), for_all)
-        router.envoy.mode, router.envoy.delay_s = mode, delay_s
-        router.envoy.active = dict(self._active[namespace, deployment])
 
     # What the API server says.
 
@@ -121,8 +113,8 @@ class Simulation:
         routers = self._routers[pod.namespace, pod.deployment]
         router = routers.get(pod.uid)
         if router is None:
-            router = routers[pod.uid] = Router(pod=pod, mounted=self._volume_of_a_new_pod(pod))
-            self._apply_wishes(router)
+            router = routers[pod.uid] = Router(pod=pod, mounted=self._volume_of_a_new_pod(pod), said_ready=pod.ready)
+            self._obey((router,))
             self._later(START_S, router, self._start)
             before = before or pod
         router.pod = pod
@@ -220,7 +212,8 @@ class Simulation:
 
     def _set_slice(self, item: Mapping[str, Any], ready: int) -> None:
         namespace, deployment = _place(item)
-        revision = int(item["metadata"]["labels"].get(names.LABEL_REVISION, "0"))
+        label = item["metadata"]["labels"].get(names.LABEL_REVISION, "")
+        revision = int(label) if label.isdecimal() else 0  # anybody can edit a label; 0 is nobody's
         counts = self._slices[namespace, deployment, revision]
         if counts.get(item["metadata"]["name"]) == ready:
             return

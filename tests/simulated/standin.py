@@ -25,7 +25,11 @@ from tests.simulated.watching import Api
 
 log = logging.getLogger("tests.simulated")
 
-MODEL, ROUTER = (f"{names.LABEL_COMPONENT}={kind}" for kind in (names.COMPONENT_MODEL, names.COMPONENT_ROUTER))
+# With both labels: what has lost one is nobody's.
+MODEL, ROUTER = (
+    f"{names.LABEL_DEPLOYMENT},{names.LABEL_COMPONENT}={kind}"
+    for kind in (names.COMPONENT_MODEL, names.COMPONENT_ROUTER)
+)
 
 
 class Kubelet:

@@ -14,7 +14,6 @@ from tests.simulated.nodes import MAX_NODES, build_nodes
 
 
 def test_one_listener_answers_for_every_pod_and_knows_which_was_called() -> None:
-    network.prepare()
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         for address in ("10.98.0.1", "10.98.255.255", "10.99.17.3"):
@@ -25,7 +24,6 @@ def test_one_listener_answers_for_every_pod_and_knows_which_was_called() -> None
 
 
 def test_no_other_machine_can_be_reached() -> None:
-    network.prepare()
     with socket.socket() as client, pytest.raises(OSError, match="unreachable") as refused:
         client.connect(("192.0.2.1", 80))
     assert refused.value.errno == errno.ENETUNREACH

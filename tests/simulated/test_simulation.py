@@ -118,7 +118,7 @@ async def test_the_kubelet_s_own_sync_brings_them_without_a_poke(
 
 
 async def test_a_stuck_router_keeps_its_table_until_it_is_free_again(cluster: Cluster) -> None:
-    cluster.simulation.set_fault("risk", "fraud", "fraud-router-a", Mode.STUCK, 0.0)
+    cluster.simulation.set_fault(("risk", "fraud"), "fraud-router-a", Mode.STUCK, 0.0)
     cluster.write(TWO)
     cluster.router(poke="1")
     await asyncio.sleep(0.5)

@@ -12,7 +12,14 @@ from slipway.api.types import JsonObject
 from tests.support.builders import accepted, model_deployment
 from tests.support.world import World
 
-STEPS = [{"setWeight": 25}, {"pause": {"durationSeconds": 20}}, {"setWeight": 50}, {"pause": {}}, {"setWeight": 75}]
+STEPS: list[dict[str, Any]] = [
+    {"setWeight": 25},
+    {"pause": {"durationSeconds": 20}},
+    {"setWeight": 50},
+    {"pause": {}},
+    {"setWeight": 75},
+]
+FIRST_WEIGHT = 25
 REPLICAS = 4
 DELAY_S = 10
 DRAIN_S = 20

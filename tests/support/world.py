@@ -40,6 +40,7 @@ class World:
     active: dict[int, int] = field(default_factory=dict)  # revision → requests in flight, as routers count them
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
     blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
+    silent: set[str] = field(default_factory=set)  # routers that do not answer
     unschedulable: bool = False  # no node for any new model pod
     log: list[Plan] = field(default_factory=list)
     writes: int = 0
@@ -47,7 +48,12 @@ class World:
 
     def fork(self, **changes: Any) -> Self:
         """The same world, to go on in another way."""
-        own = {"resource": copy.deepcopy(self.resource), "blind": set(self.blind), "log": list(self.log)}
+        own = {
+            "resource": copy.deepcopy(self.resource),
+            "blind": set(self.blind),
+            "silent": set(self.silent),
+            "log": list(self.log),
+        }
         shared = ("objects", "pods", "tables", "profiles", "active", "broken")
         return replace(self, **{**own, **{name: dict(getattr(self, name)) for name in shared}, **changes})
 
@@ -153,6 +159,8 @@ class World:
                 self.tables.pop(pod, None)
 
     def _router_view(self, pod: str) -> RouterView:
+        if pod in self.silent:
+            return RouterView(pod=pod, answer=None, error="timed out", unreachable_s=60.0)
         data = self.tables[pod]
         routed = dict(routed_in(data[names.STATE_KEY]))
         return RouterView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from tests.survive.faults import cut_off, kubelet_frozen
@@ -9,9 +10,9 @@ from tests.survive.scene import Scene
 from tests.survive.service import VERSIONS, is_leaving, line_of
 
 NAME = "operator cut off"
-ONE_ROUTER = "operator cut off from one router at 10 %, then abort"
+ONE_ROUTER = "operator cut off from one router at 50 %, promoted, then aborted"
 SLOW_KUBELET = "kubelet frozen during the change from 10 % to 50 %"
-ALL_ROUTERS = "operator cut off from all routers at 50 %, then promote"
+ALL_ROUTERS = "operator cut off from all routers at 50 %, promoted"
 SILENCE_S = 60.0  # status speaks after 30
 
 
@@ -25,22 +26,23 @@ def story(scene: Scene) -> None:
 
 
 def _one_router(scene: Scene, version: str) -> None:
-    """Weights stay. An abort counts at the router that confirms it, and nothing is drained before the other one does."""
+    """What one router does not confirm is not raised. An abort counts at the router that confirms it, and nothing is
+    removed before the other one does."""
     service = scene.service
     service.apply(version)
-    service.at(10, version)
+    service.paused_openly()
     with scene.diary.fault(ONE_ROUTER) as fault:
         lost = service.pods()[0]
         name = lost["metadata"]["name"]
         with cut_off(scene.operator, [lost]):
+            service.act("promote")
             service.until("say RouterUnreachable", _says("RouterUnreachable", name, "9902"), timeout_s=SILENCE_S)
+            service.until("have all pods for the raise", lambda s, _: line_of(s, version)["readyReplicas"] == 2)
             fault.note(f"weights meanwhile {_weights(scene, version)}")
             service.act("abort")
             service.until("name the router that did not confirm", _says("Aborted", name), timeout_s=SILENCE_S)
-            fault.note(f"weights after the abort {_weights(scene, version)}")
-            found = service.until(
-                "keep the canary's pod until the router confirms", lambda status, _: is_leaving(status)
-            )
+            fault.note(f"weights after the abort {_weights(scene, version, patience_s=10.0)}")
+            found = service.until("keep the pods until it confirms", lambda status, _: is_leaving(status))
             fault.note(f"pods of the canary meanwhile {line_of(found['status'], version)['replicas']}")
         fault.over()
         service.until("be rid of the canary", lambda status, _: line_of(status, version) is None)
@@ -78,7 +80,12 @@ def _says(reason: str, *words: str) -> Any:
     return lambda _, ready: ready["reason"] == reason and all(word in ready["message"] for word in words)
 
 
-def _weights(scene: Scene, version: str) -> str:
-    """The share of a version in every router's table, asked from the node, which is not cut off."""
-    shares = [table.get(str(VERSIONS[version]), 0) for table in scene.service.tables().values()]
-    return " and ".join(f"{share} %" for share in shares)
+def _weights(scene: Scene, version: str, *, patience_s: float = 0.0) -> str:
+    """The share of a version in every router's table, asked from the node, which is not cut off. With patience: until
+    all say 0, or what they say when it ends."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        shares = [table.get(str(VERSIONS[version]), 0) for table in scene.service.tables().values()]
+        if not any(shares) or time.monotonic() > deadline:
+            return " and ".join(f"{share} %" for share in shares)
+        time.sleep(0.5)

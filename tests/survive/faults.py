@@ -103,14 +103,18 @@ class Killer:
 def cut_off(operator: Operator, routers: Sequence[Object]) -> Iterator[None]:
     """The operator's packets to the ops port of these routers are dropped: nobody says no, there is only silence."""
     addresses = ", ".join(str(pod["status"]["podIP"]) for pod in routers)
-    rules = (
-        f"table inet {FILTER} {{ chain out {{ type filter hook output priority 0; "
-        f"ip daddr {{ {addresses} }} tcp dport {names.PORT_ROUTER_OPS} drop; }} }}"
-    )
+    rules = f"""
+    table inet {FILTER} {{
+        chain out {{
+            type filter hook output priority 0
+            ip daddr {{ {addresses} }} tcp dport {names.PORT_ROUTER_OPS} drop
+        }}
+    }}
+    """
     inside = [(*_network_of(pod), "nft") for pod in operator.wait_whole()]
     try:
         for nft in inside:
-            run([*nft, rules])
+            run([*nft, "--file", "-"], stdin=rules)
         yield
     finally:
         for nft in inside:  # a pod that is gone took its rules along

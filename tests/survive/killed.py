@@ -1,4 +1,4 @@
-"""Story: the leading operator is killed in every stage of two rollouts; one is promoted, the other aborted.
+"""Story: the leading operator is killed in every stage of a rollout; two are promoted, the third is aborted.
 
 In one stage all operators are killed at once. While nobody leads nothing moves, and nothing breaks.
 """
@@ -13,7 +13,8 @@ from tests.survive.scene import Scene
 from tests.survive.service import is_leaving
 
 NAME = "operator killed"
-STAGES = ("Provisioning", "Stepping", "Paused", "Promoting", "Draining", "Loading", "Aborting")
+STAGES = ("Provisioning", "Paused", "Promoting", "Stepping", "Draining", "Loading", "Aborting")
+OUTCOMES = ["Promoted", "Promoted", "Aborted"]
 EVERYONE = "Promoting"  # no standby is left
 
 Moment = Callable[[Any, Any], bool]
@@ -30,31 +31,39 @@ class Kills:
         first = service.settle()
         second = service.other()
 
-        service.apply(second)
-        self._kill(scene, "Provisioning", _in_stage("Provisioning"))
-        self._kill(scene, "Stepping", _in_stage("Stepping"))
+        self._kill(scene, "Provisioning", lambda: service.apply(second), _in_stage("Provisioning"))
         service.paused_openly()
-        self._kill(scene, "Paused", _in_stage("Paused"))
-        service.act("promote")
-        self._kill(scene, "Promoting", _in_stage("Promoting"))
-        self._kill(scene, "Draining", lambda status, _: status.get("rollout") is None and is_leaving(status))
+        self._kill(scene, "Paused", None, _in_stage("Paused"))
+        self._kill(scene, "Promoting", lambda: service.act("promote"), _in_stage("Promoting"))
         service.serves(second)
 
-        service.apply(first)
-        self._kill(scene, "Loading", lambda _, ready: ready["reason"] == "Loading")
+        self._kill(scene, "Stepping", lambda: service.apply(first), _in_stage("Stepping"))
         service.paused_openly()
-        service.act("abort")
-        self._kill(scene, "Aborting", lambda status, ready: ready["reason"] == "Aborted" and is_leaving(status))
+        self._kill(scene, "Draining", lambda: service.act("promote"), _drains)
+        service.serves(first)
+
+        self._kill(scene, "Loading", lambda: service.apply(second), lambda _, ready: ready["reason"] == "Loading")
+        service.paused_openly()
+        self._kill(
+            scene,
+            "Aborting",
+            lambda: service.act("abort"),
+            lambda status, ready: ready["reason"] == "Aborted" and is_leaving(status),
+        )
         service.until(
-            "be alone again", lambda status, _: [line["version"] for line in status.get("revisions", [])] == [second]
+            "be alone again", lambda status, _: [line["version"] for line in status.get("revisions", [])] == [first]
         )
         service.settle()
 
-    def _kill(self, scene: Scene, stage: str, moment: Moment) -> None:
-        """At that moment, and go on when another one leads."""
+    def _kill(self, scene: Scene, stage: str, begin: Callable[[], None] | None, moment: Moment) -> None:
+        """Take aim, begin what leads to the moment, kill in it, and go on when another one leads."""
         if stage not in self.stages:
+            if begin is not None:
+                begin()
             return
         with scene.operator.aimed_at(everyone=stage == EVERYONE) as killer:
+            if begin is not None:
+                begin()
             scene.service.until(f"be {stage}", moment)
             with scene.diary.fault(fault_name(stage)) as fault:
                 killer.kill()
@@ -68,3 +77,7 @@ def fault_name(stage: str) -> str:
 
 def _in_stage(stage: str) -> Moment:
     return lambda status, _: (status.get("rollout") or {}).get("stage") == stage
+
+
+def _drains(status: Any, _: Any) -> bool:
+    return status.get("rollout") is None and is_leaving(status)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Layout
@@ -54,6 +55,8 @@ def _away(scene: Scene, name: str, seconds: float, away: Callable[[Layout], Abst
         fault.recovered()
         if (now := operator.restarts()) != restarts:
             fault.note(f"operator restarted: {restarts} before, {now} after")
+        if _node_turned(scene, fault.began):
+            fault.note("the controller manager called the node NotReady for a while")
         service.paused_openly()
         service.act("promote")
         service.serves(version)
@@ -64,6 +67,13 @@ def _require_taken_up(scene: Scene) -> None:
     assert found is not None, "the ModelDeployment is gone"
     if condition(found, "Ready")["observedGeneration"] != found["metadata"]["generation"]:
         raise ClusterError("the operator has not seen the edit yet")
+
+
+def _node_turned(scene: Scene, since: float) -> bool:
+    """Silence of the kubelet for too long makes all its pods NotReady, whatever they do."""
+    (node,) = scene.journey.kube.list("nodes")
+    (ready,) = (item for item in node["status"]["conditions"] if item["type"] == "Ready")
+    return datetime.fromisoformat(ready["lastTransitionTime"]).timestamp() > since
 
 
 def _persist(what: str, attempt: Callable[[], None]) -> None:

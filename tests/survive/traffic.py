@@ -151,8 +151,9 @@ def allow_large_requests(directory: Path) -> None:
     """Before the artefact is ever fetched: its manifest says how many rows one request may have."""
     path = directory / "slipway.json"
     manifest = json.loads(path.read_text())
-    manifest["batching"]["maxBatchSize"] = MAX_ROWS
-    path.write_text(json.dumps(manifest))
+    if manifest["batching"]["maxBatchSize"] != MAX_ROWS:
+        manifest["batching"]["maxBatchSize"] = MAX_ROWS
+        path.write_text(json.dumps(manifest))
 
 
 def row_as_json(sample: Sample) -> int:

@@ -21,6 +21,12 @@ def test_a_pod_needs_nothing_but_its_namespace() -> None:
     assert (platform.cluster_domain, platform.image_pull_policy) == ("cluster.local", "IfNotPresent")
 
 
+def test_an_election_is_held_only_where_a_lease_is_named() -> None:
+    alone = Settings.from_environment(POD)
+    assert (alone.lease_name, alone.lease_s) == ("", 15)
+    assert Settings.from_environment({**POD, "SLIPWAY_LEADER_ELECTION": "slipway"}).lease_name == "slipway"
+
+
 def test_an_address_of_ip_version_6_is_put_in_brackets() -> None:
     access = Settings.from_environment({**POD, "KUBERNETES_SERVICE_HOST": "fd00::1"}).access
     assert isinstance(access, InCluster)
@@ -40,6 +46,7 @@ def test_a_kubeconfig_is_used_only_when_our_own_variable_names_it() -> None:
     [
         ("POD_NAMESPACE", "", "POD_NAMESPACE is not set, expected a value"),
         ("SLIPWAY_WORKERS", "0", "SLIPWAY_WORKERS is '0', expected a whole number in 1..256"),
+        ("SLIPWAY_LEASE_DURATION_S", "2", "SLIPWAY_LEASE_DURATION_S is '2', expected a whole number in 3..300"),
         ("SLIPWAY_DNS_TTL_S", "30s", "SLIPWAY_DNS_TTL_S is '30s', expected a whole number in 0..3600"),
         ("SLIPWAY_IMAGE_PULL_POLICY", "Sometimes", "'Sometimes', expected one of Always, IfNotPresent, Never"),
         ("SLIPWAY_LOG_LEVEL", "info", "SLIPWAY_LOG_LEVEL is 'info', expected one of DEBUG, INFO, WARNING, ERROR"),

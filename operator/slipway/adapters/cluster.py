@@ -73,7 +73,11 @@ class Cluster(Reading):
         """
         resource, namespace, name = _place(manifest)
         if managed_fields.needs_upgrade(live, names.FIELD_MANAGER):
-            resource_version = await self._take_over_posted_fields(resource, namespace, name, uid, resource_version)
+            patch = managed_fields.renaming_patch(live, names.FIELD_MANAGER, resource_version)
+            if patch is None:
+                patch = await self._read_upgrade(resource, namespace, name, uid, resource_version)
+            if patch is not None:
+                resource_version = await self._take_over_posted_fields(resource, namespace, name, patch)
         metadata = {**manifest["metadata"], "uid": uid, "resourceVersion": resource_version}
         return await self._connection.call(
             Request(
@@ -88,17 +92,20 @@ class Cluster(Reading):
             )
         )
 
-    async def _take_over_posted_fields(
+    async def _read_upgrade(
         self, resource: Resource, namespace: str, name: str, uid: str, resource_version: str
-    ) -> str:
-        """Turns the fields of our POST into fields of our apply (managed_fields.py); the resourceVersion after it."""
+    ) -> list[dict[str, Any]] | None:
+        """The patch for an object of which the caches know too little, None if there is nothing to turn."""
         live = await self.get(resource, namespace, name)
         metadata = live["metadata"]
         if (metadata["uid"], metadata["resourceVersion"]) != (uid, resource_version):
             raise Conflict(f"apply {resource.kind} {namespace}/{name}: somebody wrote it since it was read")
-        patch = managed_fields.upgrade_patch(live, names.FIELD_MANAGER)
-        if patch is None:
-            return resource_version
+        return managed_fields.upgrade_patch(live, names.FIELD_MANAGER)
+
+    async def _take_over_posted_fields(
+        self, resource: Resource, namespace: str, name: str, patch: list[dict[str, Any]]
+    ) -> str:
+        """Turns the fields of our POST into fields of our apply (managed_fields.py); the resourceVersion after it."""
         written = await self._connection.call(
             Request(
                 "patch",

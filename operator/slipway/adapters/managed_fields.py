@@ -26,6 +26,25 @@ def needs_upgrade(live: JsonObject | None, manager: str) -> bool:
     return any(_is_update(entry, manager) for entry in live["metadata"]["managedFields"])
 
 
+def renaming_patch(live: JsonObject | None, manager: str, resource_version: str) -> list[dict[str, Any]] | None:
+    """JSON patch that makes `manager`'s only entry, the Update of its POST, an Apply entry, from what the caches keep of
+    the version `resource_version`. None if more than its operation would have to change: then read the object.
+
+    Entries keep their order within one version, and the patch is a conflict on any other.
+    """
+    metadata = (live or {}).get("metadata") or {}
+    if metadata.get("resourceVersion") != resource_version:
+        return None
+    entries = metadata.get("managedFields") or ()
+    updates = [place for place, entry in enumerate(entries) if _is_update(entry, manager)]
+    if len(updates) != 1 or any(_is_apply(entry, manager) for entry in entries):
+        return None
+    return [
+        {"op": "replace", "path": f"/metadata/managedFields/{updates[0]}/operation", "value": "Apply"},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+    ]
+
+
 def upgrade_patch(live: JsonObject, manager: str) -> list[dict[str, Any]] | None:
     """JSON patch that turns `manager`'s Update entry into an Apply entry, None if there is nothing to turn.
 

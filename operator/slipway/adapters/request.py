@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+import orjson
+
 from slipway.adapters.resources import Resource
 from slipway.api.types import Json
 
@@ -49,9 +51,8 @@ class Request:
         place = "/".join(part for part in (self.namespace, self.name) if part) or "all namespaces"
         return f"{self.verb} {self.resource.kind} {place}{f' ({self.subresource})' if self.subresource else ''}"
 
-    def plain_body(self) -> Json:
-        """The client encodes with the standard library's json, which knows no read-only mappings."""
-        return _plain(self.body)
+    def encoded_body(self) -> bytes | None:
+        return None if self.body is None else orjson.dumps(self.body, default=_plain)
 
 
 def selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
@@ -59,9 +60,8 @@ def selectors(label_selector: str | None, field_selector: str | None) -> dict[st
     return {key: value for key, value in given.items() if value}
 
 
-def _plain(value: Json) -> Json:
+def _plain(value: object) -> dict[str, Json]:
+    """A read-only mapping as what JSON knows."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON")

@@ -165,9 +165,10 @@ def _triton(pod: JsonObject, name: str, state: ModelState | None) -> Cause | Non
         if not ended:
             return Cause(reason=Reason.LOADING, message=f"pod {name}: Triton is loading the model")
     if ended:
+        times = int(status.get("restartCount", 0)) + ("running" not in now)  # the last end is counted once it restarts
         return Cause(
             reason=Reason.CONTAINER_FAILED,
-            message=f"pod {name}: Triton ended {status.get('restartCount', 0)} times, last with exit code "
+            message=f"pod {name}: Triton ended {times} time{'s' if times != 1 else ''}, last with exit code "
             f"{ended.get('exitCode')} ({ended.get('reason', 'no reason')}): {_tail(str(ended.get('message') or ''))}",
         )
     return None

@@ -30,6 +30,7 @@ from slipway.core.record import Record, RecordError, read_record
 from slipway.core.report import Findings, build_status
 from slipway.core.retire import adopt_orphans, forget, removable, retire
 from slipway.core.revisions import spec_hash
+from slipway.core.salvage import salvage
 from slipway.core.sizes import Fleet, sizes
 from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
@@ -56,7 +57,10 @@ def plan_pass(snapshot: Snapshot) -> Plan:
     try:
         spec = parse_spec(resource)
         record = read_record(present.get("ConfigMap", names.router_name(resource["metadata"]["name"])))
-        return _Pass.gather(snapshot, spec, present, record or Record()).plan()
+        if record is None:
+            numbers = {number for item in present.by_kind["Deployment"].values() if (number := revision_of(item))}
+            record = salvage(resource, snapshot.routers, numbers)
+        return _Pass.gather(snapshot, spec, present, record).plan()
     except SpecError as error:
         return _halted(snapshot, spec_cause(error), PREREQUISITE_RECHECK_S)
     except RecordError as error:
@@ -89,9 +93,9 @@ class _Pass(Facts):
             desired = kids.with_held_router(desired, self.present, resource["metadata"]["name"])
         actions = kids.actions_towards(desired, self.present)
         if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
-            actions += traffic.pokes(routers, None, now)
+            actions += traffic.pokes(routers, now)
         elif strict is not None and strict.lagging:
-            actions += traffic.pokes(routers, strict.lagging, now)
+            actions += traffic.repeated_pokes(routers, strict.lagging, self.before.changed_at, now)
         keep = [number for number in (self.update,) if number is not None]
         keep += machine.window_of(after, spec.rollout)
         actions += (

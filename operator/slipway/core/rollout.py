@@ -149,7 +149,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     state, rollout, now = record.rollout, target.rollout, target.now
     if state is None:
         return record
-    if record.stable is not None and (failure := _failure(record, state, rollout, trial, now)) is not None:
+    if record.stable is not None and (failure := _failure(record, state, target, trial)) is not None:
         late = failure.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
         if late and rollout.at_deadline is AtDeadline.PAUSE and not state.recreate:
             return replace(record, rollout=replace(state, held=True, late=failure.message))
@@ -178,12 +178,15 @@ def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
     return state
 
 
-def _failure(record: Record, state: RolloutState, rollout: Rollout, trial: Trial, now: datetime) -> Cause | None:
-    cause = trial.cause
+def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) -> Cause | None:
+    rollout, now, cause = target.rollout, target.now, trial.cause
     if cause is not None and cause.reason in _FINAL:
         return cause
-    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and (trial.verified_weight > 0 or trial.alone):
-        return cause  # it has traffic and dies, or the whole service waits for it
+    # It was given traffic and dies, or the whole service waits for it. Not the verified weight: the routers may have seen
+    # its end before the kubelet did.
+    waited_for = record.weight_of(state.revision) > 0 or trial.alone
+    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and waited_for:
+        return cause
     if trial.ready >= trial.needed:
         return None
     # While nothing answers no clock stands: neither for a node nor for a person.

@@ -23,10 +23,12 @@ from slipway.core.record import Record, Weighted
 from slipway.core.snapshot import RouterAnswer, RouterView
 
 # A poke makes kubelet sync in 0.09–1.03 s; one that did not is repeated with a fresh value.
-POKE_INTERVAL_S = 1.0
+# Sometimes it comes before the kubelet has heard of the new ConfigMap, and is wasted: soon again at first, and rarely for
+# a router whose kubelet is stuck. (age of the table, interval), both in seconds.
+POKE_INTERVALS_S = ((3.0, 0.5), (30.0, 1.0), (float("inf"), 5.0))
 SLOW_AFTER_S = 5.0
 UNREACHABLE_AFTER_S = 30.0
-CONFIRM_RECHECK_S = 0.25
+CONFIRM_RECHECK_S = 0.15
 MEMBERS_RECHECK_S = 0.5
 UNREACHABLE_RECHECK_S = 5.0
 
@@ -191,12 +193,8 @@ def _table(weights: Mapping[int, int]) -> tuple[Weighted, ...]:
     return tuple(Weighted(revision=number, weight=weight) for number, weight in sorted(weights.items()))
 
 
-def pokes(pods: Iterable[JsonObject], only: Iterable[str] | None, now: datetime) -> tuple[Poke, ...]:
-    """A fresh annotation for each of these router pods that was not poked within the last second.
-
-    `only` None: all of them at once, because the table is written in this very pass.
-    """
-    wanted = None if only is None else set(only)
+def pokes(pods: Iterable[JsonObject], now: datetime) -> tuple[Poke, ...]:
+    """A fresh annotation for each of these router pods."""
     return tuple(
         Poke(
             namespace=pod["metadata"]["namespace"],
@@ -205,8 +203,18 @@ def pokes(pods: Iterable[JsonObject], only: Iterable[str] | None, now: datetime)
             value=now.isoformat(),
         )
         for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
-        if wanted is None or (pod["metadata"]["name"] in wanted and _since_poke(pod, now) >= POKE_INTERVAL_S)
     )
+
+
+def repeated_pokes(
+    pods: Iterable[JsonObject], lagging: Iterable[str], changed_at: datetime | None, now: datetime
+) -> tuple[Poke, ...]:
+    """For each of the lagging routers that was not poked within the interval that fits the age of the table."""
+    age_s = (now - changed_at).total_seconds() if changed_at is not None else 0.0
+    interval_s = next(interval for limit, interval in POKE_INTERVALS_S if age_s < limit)
+    names_of = set(lagging)
+    late = (pod for pod in pods if pod["metadata"]["name"] in names_of and _since_poke(pod, now) >= interval_s)
+    return pokes(late, now)
 
 
 def _since_poke(pod: JsonObject, now: datetime) -> float:

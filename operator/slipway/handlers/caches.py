@@ -34,7 +34,7 @@ def owned_informers(
     def ring(namespace: str, deployment: str) -> None:
         # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
         if stores.model_deployments.get(namespace, deployment) is not None:
-            queue.add(Key(namespace, deployment))
+            queue.add_change(Key(namespace, deployment))
 
     informers = {}
     for resource in OWNED:

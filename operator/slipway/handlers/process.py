@@ -22,10 +22,9 @@ from slipway.adapters.cluster import Cluster
 from slipway.adapters.election import AlwaysLeader, Leadership
 from slipway.adapters.elector import Elector
 from slipway.adapters.informer import Informer
-from slipway.adapters.resources import MODEL_DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS
+from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store, Stores
 from slipway.core.snapshot import Profiles
-from slipway.errors import NotFound
 from slipway.handlers.caches import owned_informers, profiles_informer, profiles_reader
 from slipway.handlers.events import build_registry, ring_on_news
 from slipway.handlers.framework import keep_running
@@ -62,6 +61,7 @@ def compose(parts: Parts) -> Reconcile:
     """The real reconciler. Its parts are imported here, so that the plumbing can be tested with another one."""
     import aiohttp
 
+    from slipway.adapters.claims import Claims
     from slipway.adapters.router import Routers
     from slipway.adapters.triton import Triton
     from slipway.loop.apply import Applier
@@ -74,13 +74,6 @@ def compose(parts: Parts) -> Reconcile:
     session = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
     parts.cleanup.push_async_callback(session.close)
 
-    async def claim_exists(namespace: str, name: str) -> bool:
-        try:
-            await parts.cluster.get(PERSISTENT_VOLUME_CLAIMS, namespace, name)
-        except NotFound:
-            return False
-        return True
-
     observer = Observer(
         stores=parts.stores,
         routers=Routers(session),
@@ -89,9 +82,9 @@ def compose(parts: Parts) -> Reconcile:
         platform=parts.settings.platform,
         profiles=parts.profiles,
         fleet=Fleet(parts.stores.deployments),
-        claim_exists=claim_exists,
+        claim_exists=Claims(parts.cluster, parts.clock).exists,
     )
-    reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments)
+    reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments, clock=parts.clock)
     applier = Applier(cluster=parts.cluster, stores=parts.stores)
     reconciler = Reconciler(observer=observer, applier=applier, reporter=reporter)
     parts.forgetful.extend((observer.silent_since.clear, reconciler.confirmed.clear))

@@ -2,7 +2,8 @@
 
     add ──▶ dirty ──▶ ready (round robin over namespaces) ──▶ pop ──▶ processing ──▶ done
              ▲ └───── added while processing: kept, ready again at done ──────────────┘
-             └─ add_after: a heap of due times; the earliest per key wins
+             ├─ add_after: a heap of due times; the earliest per key wins
+             └─ add_change while processing: REST_S after done; the pass's own writes ring like that
 
 One pass at a time per key, any number of keys in parallel; a thousand rings during a pass are one more pass.
 Everything but `get` and `drain` is synchronous and takes the time from the clock that it is given.
@@ -22,6 +23,9 @@ from slipway.adapters.clock import Clock
 
 BASE_S = 0.05
 CAP_S = 300.0
+# A pass that wrote hears of its own writes. Looking again at once finds routers and pods as they were a moment ago, and
+# would be half of all passes.
+REST_S = 0.1
 
 
 class Key(NamedTuple):
@@ -44,6 +48,7 @@ class WorkQueue:
         self._jitter = jitter
         self._dirty: dict[Key, float] = {}  # wants a pass → since when
         self._processing: set[Key] = set()
+        self._changed_meanwhile: set[Key] = set()  # of those being processed: something of theirs has changed
         self._ready: dict[str, deque[Key]] = {}  # namespace → keys; the order of namespaces is the turn
         self._due: dict[Key, float] = {}  # when to ring by itself
         self._heap: list[tuple[float, Key]] = []  # may hold entries that _due has overtaken
@@ -62,6 +67,13 @@ class WorkQueue:
         self._dirty[key] = self._clock.monotonic()
         if key not in self._processing:
             self._make_ready(key)
+
+    def add_change(self, key: Key) -> None:
+        """Something that belongs to the deployment has changed: wants a pass now, and if one is running, REST_S after it."""
+        if key in self._processing:
+            self._changed_meanwhile.add(key)
+        else:
+            self.add(key)
 
     def add_after(self, key: Key, delay_s: float) -> None:
         """Rings in `delay_s`. The earliest of several wins; a ring in between cancels nothing."""
@@ -109,6 +121,9 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """The pass has ended, well or not."""
         self._processing.discard(key)
+        if key in self._changed_meanwhile:
+            self._changed_meanwhile.discard(key)
+            self.add_after(key, REST_S)
         if key in self._dirty:
             self._make_ready(key)
         if not self._processing:

@@ -34,6 +34,7 @@ class Reconciler:
         snapshot = await self.observer.observe(namespace, name)
         if snapshot is None:
             self.confirmed.pop((namespace, name), None)
+            self.reporter.forget(namespace, name)
             return None
         plan = None
         try:
@@ -54,8 +55,8 @@ class Reconciler:
                 raise TransientError(str(error)) from error
             raise
         self._count_confirmation(namespace, name, plan)
-        await self.reporter.report(snapshot.resource, plan)
-        return plan.recheck_s
+        due_s = await self.reporter.report(snapshot.resource, plan)
+        return min((wait for wait in (plan.recheck_s, due_s) if wait is not None), default=None)
 
     def _count_confirmation(self, namespace: str, name: str, plan: Plan) -> None:
         """From the decision about a route to its confirmation by every router, once for each table. The first one seen

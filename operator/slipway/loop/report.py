@@ -1,15 +1,22 @@
-"""Writes status, in this one place, once per pass, and only when it differs; then says in Events what turned."""
+"""Writes status, in this one place, once per pass, and only when it differs; then says in Events what turned.
+
+What a person or a tool waits for (a condition that becomes true or stops being so, a new cause of a stall) is written at
+once. Words about progress (starting, fetching, loading, so many percent) are written once a second at most: where pods
+start within a moment, half of all writes would be of words that nobody could have read.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store
 from slipway.api import names
+from slipway.api.status import ConditionType
 from slipway.api.types import Json, JsonObject
 from slipway.core.plan import Plan
 from slipway.errors import NotFound, Rejected, TransientError
@@ -17,21 +24,49 @@ from slipway.errors import NotFound, Rejected, TransientError
 log = logging.getLogger(__name__)
 
 
+BETWEEN_WORDS_S = 1.0
+
+Key = tuple[str, str]  # namespace, name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporter:
+    """The only memory is when each status was last written; losing it costs one write."""
+
     cluster: Cluster
     store: Store
+    clock: Clock
+    between_words_s: float = BETWEEN_WORDS_S
+    written: dict[Key, float] = field(default_factory=dict)  # monotonic seconds
 
-    async def report(self, resource: JsonObject, plan: Plan) -> None:
-        """Raises TransientError if the status could not be written; a resource that is gone needs none."""
-        if plan.status is None or not differs(plan.status, resource.get("status") or {}):
-            return
+    async def report(self, resource: JsonObject, plan: Plan) -> float | None:
+        """Seconds after which the words that were kept back are due, None if there are none. Raises TransientError if the
+        status could not be written; a resource that is gone needs none."""
+        present = resource.get("status") or {}
+        if plan.status is None or not differs(plan.status, present):
+            return None
+        due_s = self._due_s(resource) if turns(plan.status) == turns(present) else 0.0
+        if due_s <= 0 and not await self._write(resource, plan.status):
+            return None
+        await self._announce(resource, plan)
+        return due_s if due_s > 0 else None
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The resource is gone."""
+        self.written.pop((namespace, name), None)
+
+    def _due_s(self, resource: JsonObject) -> float:
+        last = self.written.get(_key(resource))
+        return 0.0 if last is None else last + self.between_words_s - self.clock.monotonic()
+
+    async def _write(self, resource: JsonObject, status: JsonObject) -> bool:
+        """False if there is no such resource any more."""
         metadata = resource["metadata"]
         manifest = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-            "status": plan.status,
+            "status": status,
         }
         try:
             # The API server does not take a uid as a precondition here, only the version that this pass has read.
@@ -39,8 +74,13 @@ class Reporter:
                 MODEL_DEPLOYMENTS, manifest, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
             )
         except NotFound:
-            return
+            return False
+        self.written[_key(resource)] = self.clock.monotonic()
         self.store.put_written(written)
+        return True
+
+    async def _announce(self, resource: JsonObject, plan: Plan) -> None:
+        metadata = resource["metadata"]
         for news in plan.announcements:
             log.info(
                 "event",
@@ -58,6 +98,14 @@ class Reporter:
                 log.warning("an event was not posted", extra={"reason": news.reason, "error": str(error)})
 
 
+def turns(status: Mapping[str, Json]) -> dict[str, Json]:
+    """What must be told at once when it changes: which conditions are true, and why a person is needed."""
+    conditions = status.get("conditions") or ()
+    found = {item["type"]: item["status"] == "True" for item in conditions}
+    stalled: JsonObject = next((item for item in conditions if item["type"] == ConditionType.STALLED.value), {})
+    return {**found, "because": stalled.get("reason") if stalled.get("status") == "True" else None}
+
+
 def differs(wanted: Mapping[str, Json], present: Mapping[str, Json]) -> bool:
     """True if writing `wanted` would change something. List-maps are compared by key, as the API server merges them."""
     return _keyed(wanted) != _keyed(present)
@@ -68,3 +116,7 @@ def _keyed(status: Mapping[str, Json]) -> dict[str, Json]:
     keyed["conditions"] = {item["type"]: item for item in status.get("conditions") or ()}
     keyed["revisions"] = {item["revision"]: item for item in status.get("revisions") or ()}
     return keyed
+
+
+def _key(resource: JsonObject) -> Key:
+    return resource["metadata"]["namespace"], resource["metadata"]["name"]

@@ -155,7 +155,8 @@ async def bench(control_plane: ControlPlane, kube_api: KubeApi) -> AsyncIterator
                 claim_exists=claim_exists,
             ),
             applier=Applier(cluster=counting, stores=stores),  # type: ignore[arg-type]
-            reporter=Reporter(cluster=counting, store=stores.model_deployments),  # type: ignore[arg-type]
+            # Passes follow each other without a pause here, and a test looks at the words of each.
+            reporter=Reporter(cluster=counting, store=stores.model_deployments, clock=clock, between_words_s=0.0),  # type: ignore[arg-type]
         )
         yield Bench(api=kube_api, namespace=namespace, reconciler=reconciler, cluster=counting, stores=stores)
 

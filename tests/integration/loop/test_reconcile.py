@@ -143,7 +143,8 @@ async def test_a_write_on_a_stale_basis_is_refused_and_the_next_pass_reads_again
     edited = bench.api.request("PATCH", path, {"spec": {"replicas": 7}}, content_type=MERGE_PATCH).expect(200)
     await _seen(bench, edited)
     older = {**stale, "spec": {**stale["spec"], "replicas": 3}}
-    bench.stores.deployments._objects[bench.namespace, "fraud-r1"] = older  # what a lagging watch would still show
+    # What a lagging watch would still show.
+    bench.stores.deployments._objects.put((bench.namespace, "fraud-r1"), older)
     with pytest.raises(TransientError):
         await bench.passes(1)
     live = bench.api.request("GET", path).expect(200)

@@ -75,7 +75,7 @@ def holder_at(world: World, moment: float) -> str:
 
 # Without shrinking: a history takes tens of milliseconds, and thousands of tries to make it shorter take minutes.
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.adapters.managed_fields import needs_upgrade, trimmed, upgrade_patch
+from slipway.adapters.managed_fields import needs_upgrade, renaming_patch, trimmed, upgrade_patch
 
 
 def entry(manager: str = "slipway", operation: str = "Update", fields: Any = None, **more: Any) -> dict[str, Any]:
@@ -53,3 +53,18 @@ def test_trimmed_entries_are_enough_to_decide_and_ignorance_asks() -> None:
     assert not needs_upgrade(applied, "slipway")
     assert needs_upgrade(None, "slipway")
     assert needs_upgrade({"metadata": {}}, "slipway")
+
+
+def test_what_the_caches_keep_is_enough_to_turn_a_lone_update_entry() -> None:
+    cached = live(*trimmed([entry("kubectl"), entry("slipway", subresource="status"), entry()]))
+    assert renaming_patch(cached, "slipway", "7") == [
+        {"op": "replace", "path": "/metadata/managedFields/2/operation", "value": "Apply"},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+    ]
+
+
+def test_an_object_must_be_read_where_entries_would_have_to_be_merged_or_another_version_is_cached() -> None:
+    both = live(*trimmed([entry(operation="Apply"), entry()]))
+    assert renaming_patch(both, "slipway", "7") is None
+    assert renaming_patch(live(*trimmed([entry()])), "slipway", "8") is None
+    assert renaming_patch(None, "slipway", "7") is None

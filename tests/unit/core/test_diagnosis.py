@@ -92,7 +92,12 @@ FETCH_REPORT = json.dumps(
                 },
             ),
             Reason.CONTAINER_FAILED,
-            "ended 3 times, last with exit code 137 (OOMKilled): no memory",
+            "ended 4 times, last with exit code 137 (OOMKilled): no memory",
+        ),
+        (
+            model_pod(ready=False, triton={"state": ended(137, "Killed"), "restartCount": 0}),
+            Reason.CONTAINER_FAILED,
+            "ended 1 time, last with exit code 137 (Error): Killed",
         ),
         (model_pod(ready=False, triton=waiting("PodInitializing"), digest=None), Reason.STARTING, "kubelet"),
     ],

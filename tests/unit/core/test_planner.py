@@ -7,11 +7,14 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from slipway.api import names
 from slipway.core.plan import Apply, Create, Plan, Poke
 from slipway.core.planner import plan_pass
 from slipway.core.snapshot import ModelState
-from tests.support.builders import accepted, model_deployment, model_pod
+from slipway.core.traffic import repeated_pokes
+from tests.support.builders import NOW, accepted, model_deployment, model_pod, router_pod
 from tests.support.world import World
 
 
@@ -412,3 +415,15 @@ def test_ready_waits_for_a_router_that_clients_can_reach() -> None:
                 pod["status"]["conditions"][0]["status"] = "False"
         assert word(it.plan())[0] != "True"
     assert word(it.plan()) == ("False", "WaitingForRouter")
+
+
+@pytest.mark.parametrize(
+    ("age_s", "since_last_s", "expected"),
+    [(1, 0.4, 0), (1, 0.6, 1), (20, 0.6, 0), (20, 1.1, 1), (300, 4, 0), (300, 6, 1)],
+)
+def test_a_lagging_router_is_poked_soon_again_at_first_and_rarely_when_it_is_stuck(
+    age_s: float, since_last_s: float, expected: int
+) -> None:
+    pod = router_pod(poked=(NOW - timedelta(seconds=since_last_s)).isoformat())
+    again = repeated_pokes([pod], [pod["metadata"]["name"]], NOW - timedelta(seconds=age_s), NOW)
+    assert len(again) == expected

@@ -119,6 +119,20 @@ def test_a_version_that_cannot_load_never_gets_a_request_and_says_why() -> None:
     assert ("Deployment", "fraud-r2") not in it.objects
 
 
+def test_a_canary_that_dies_under_traffic_is_given_up_though_the_routers_noticed_before_the_kubelet() -> None:
+    """Then they confirm no share for it any more; what counts is the share that it was given."""
+    it = at_open_pause()
+    died = {"restartCount": 1, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    pod = copy.deepcopy(it.pods["fraud-r2-0"])
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    pod["status"]["containerStatuses"][0].update(died)
+    it.pods["fraud-r2-0"] = pod
+    it.blind = {2}
+    it.run_pass()
+    assert it.weights() == {1: 100, 2: 0}
+    assert condition(it) == ("False", "ContainerFailed")
+
+
 def test_a_rejected_spec_is_remembered_across_scale_events_and_lost_status() -> None:
     it = serving()
     it.broken[2] = Cause(reason=Reason.DIGEST_MISMATCH, message="")

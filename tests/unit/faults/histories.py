@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.faults.calls import Call
 from tests.faults.journal import Entry, Journal
+from tests.faults.pulse import Pulse
 from tests.faults.safety import Safety
 from tests.faults.tables import Sample, Tables
 from tests.faults.truth import Change, World
@@ -14,6 +15,10 @@ from tests.simulated.control import RouterState
 
 UID = "uid-1"
 NAMESPACE = "f-1"
+
+
+async def nobody() -> None:
+    """A pulse that never beats: no second is lost."""
 
 
 class History:
@@ -27,7 +32,7 @@ class History:
         return [words.partition(":")[0] for words in self.sentences()]
 
     def sentences(self) -> list[str]:
-        return Safety(self.world, self.journal, self.tables, 0.0).run()
+        return Safety(self.world, self.journal, self.tables, Pulse(nobody), 0.0).run()
 
     def change(self, resource: str, name: str, type_: str = "MODIFIED", *, owner: str = UID, **content: Any) -> None:
         self.version += 1
@@ -73,6 +78,7 @@ class History:
         """Revision 1 serves on two pods."""
         self.resource(type_="ADDED")
         self.deployment(1, type_="ADDED")
+        self.change("pods", "router", metadata={"uid": "r"}, owner="replicaset")
         self.pod("a", 1)
         self.pod("b", 1)
         self.table(None, {1: 100})

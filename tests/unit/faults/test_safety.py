@@ -22,8 +22,9 @@ def test_a_promotion_by_the_book_breaks_no_rule() -> None:
     history.table(1, {1: 0, 2: 100})
     history.table(2, {1: 0, 2: 100})
     history.table(2, {2: 100})
-    history.routers({2: 100})
+    history.write("delete", "deployments", "fraud-r1")
     history.deployment(1, type_="DELETED")
+    history.routers({2: 100})
     history.resource(ready=True, stable=2)
     history.routers({2: 100})
     assert history.sentences() == []
@@ -86,6 +87,7 @@ def test_the_deletion_of_what_has_traffic_is_seen() -> None:
     for resource in ("deployments", "services"):
         history = served()
         history.deployment(1, resource=resource)
+        history.write("delete", resource, "fraud-r1")
         history.deployment(1, type_="DELETED", resource=resource)
         assert history.violations() == ["S5"], resource
 
@@ -93,9 +95,17 @@ def test_the_deletion_of_what_has_traffic_is_seen() -> None:
 def test_the_deletion_of_what_a_router_still_holds_is_seen() -> None:
     history = served()
     history.deployment(2, type_="ADDED")
-    history.routers({1: 100, 2: 0})
+    history.write("delete", "deployments", "fraud-r2")
     history.deployment(2, type_="DELETED")
+    history.routers({1: 100, 2: 0})
     assert history.violations() == ["SR"]
+
+
+def test_what_others_delete_is_not_the_operator_s_doing() -> None:
+    history = served()
+    history.deployment(1, type_="DELETED")
+    history.routers({1: 100})
+    assert history.violations() == []
 
 
 def test_scaling_down_what_has_traffic_is_seen() -> None:

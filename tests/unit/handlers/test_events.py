@@ -44,6 +44,12 @@ def test_our_own_status_is_no_news() -> None:
     assert not is_news(resource(), after)
 
 
+def test_a_status_that_somebody_removed_is_news() -> None:
+    before = {**resource(), "status": {"observedGeneration": 1, "conditions": [{"type": "Ready"}]}}
+    assert is_news(before, resource(2))
+    assert not is_news(resource(), {**before, "metadata": resource(2)["metadata"]})
+
+
 @pytest.fixture
 def rung() -> list[Key]:
     return []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.loop.queue import Key, WorkQueue
+from slipway.loop.queue import REST_S, Key, WorkQueue
 from tests.support.clocks import FakeClock
 
 A, B = Key("ns", "a"), Key("ns", "b")
@@ -51,6 +51,30 @@ def test_a_thousand_rings_during_a_pass_are_exactly_one_more(queue: WorkQueue) -
     queue.pop()
     for _ in range(1000):
         queue.add(A)
+    queue.done(A)
+    assert drained(queue) == [A]
+
+
+def test_a_change_rings_at_once_but_while_a_pass_runs_it_waits_for_a_rest_after_it(
+    queue: WorkQueue, clock: FakeClock
+) -> None:
+    """Most changes in a pass are its own writes."""
+    queue.add_change(A)
+    assert queue.pop() == A
+    queue.add_change(A)
+    queue.done(A)
+    assert drained(queue) == []
+    clock.advance(REST_S)
+    assert drained(queue) == [A]
+    clock.advance(60)
+    assert drained(queue) == []
+
+
+def test_a_ring_does_not_wait_because_something_changed_as_well(queue: WorkQueue) -> None:
+    queue.add(A)
+    queue.pop()
+    queue.add_change(A)
+    queue.add(A)
     queue.done(A)
     assert drained(queue) == [A]
 
@@ -170,7 +194,7 @@ async def test_after_close_nothing_is_given_out_and_drain_waits_for_running_pass
 KEYS = st.builds(Key, st.sampled_from(["n1", "n2"]), st.sampled_from("xyz"))
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["add", "retry"]), KEYS),
+        st.tuples(st.sampled_from(["add", "change", "retry"]), KEYS),
         st.tuples(st.just("after"), st.tuples(KEYS, st.integers(1, 20))),
         st.tuples(st.sampled_from(["pop", "done"]), st.none()),
         st.tuples(st.just("advance"), st.integers(1, 10)),
@@ -185,12 +209,16 @@ def test_whatever_happens_no_key_runs_twice_at_once_and_no_ring_is_lost(steps: l
     clock = FakeClock()
     queue = WorkQueue(clock, jitter=lambda _low, high: high)
     rung_now: set[Key] = set()  # rung without a delay, and no pass has begun since
+    changed: set[Key] = set()  # the same of changes
     running: list[Key] = []
     for step, argument in steps:
         match step, argument:
             case "add", Key():
                 queue.add(argument)
                 rung_now.add(argument)
+            case "change", Key():
+                queue.add_change(argument)
+                changed.add(argument)
             case "retry", Key():
                 queue.retry(argument)
             case "after", (Key() as key, int(delay_s)):
@@ -201,6 +229,7 @@ def test_whatever_happens_no_key_runs_twice_at_once_and_no_ring_is_lost(steps: l
                     assert key_or_none not in running
                     running.append(key_or_none)
                     rung_now.discard(key_or_none)
+                    changed.discard(key_or_none)
             case "done", None if running:
                 queue.done(running.pop(0))
             case "advance", int(seconds):
@@ -208,7 +237,10 @@ def test_whatever_happens_no_key_runs_twice_at_once_and_no_ring_is_lost(steps: l
     assert queue.depth() <= 6
     for key in running:
         queue.done(key)
-    assert rung_now <= set(drained(queue))
+    now = set(drained(queue))
+    assert rung_now <= now
+    clock.advance(REST_S)
+    assert changed <= now | set(drained(queue))
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slipway.api.status import Cause, Reason
 from tests.support import guards
 from tests.support.disturbances import Disturbance, examples, happen, histories
-from tests.support.stages import ON_TRIAL, REPLICAS, STAGES, WITH_WEIGHT, at, rollout, stages
+from tests.support.stages import FIRST_WEIGHT, ON_TRIAL, REPLICAS, STAGES, WITH_WEIGHT, at, condition, rollout, stages
 from tests.support.world import World
 
 
@@ -108,6 +108,22 @@ def test_3_pods_that_no_router_sees_get_no_further_weight(stage: str) -> None:
     assert it.weights()[2] > before
 
 
+def test_3_no_weight_rises_while_one_router_holds_an_older_table() -> None:
+    """3: not even when a person skips every step that is left, and every pod is there and seen."""
+    it = at("raising")
+    deaf = it.tables["fraud-router-1"]
+    it.annotate(action="promote-full", id="hurry")
+    for _ in range(20):
+        it.run_pass()
+        it.follow()
+        it.tables["fraud-router-1"] = deaf
+    assert len(it.ready_pods(2)) == REPLICAS
+    assert it.weights() == {1: 75, 2: 25}
+    it.follow()
+    it.run_pass()
+    assert it.weights() == {1: 0, 2: 100}
+
+
 @examples(20)
 @given(stages(), histories(4), st.sampled_from(["all ready", "nothing there", "another stable"]))
 def test_3_what_status_says_decides_nothing(stage: str, events: list[Disturbance], lie: str) -> None:
@@ -170,3 +186,25 @@ def test_7_a_candidate_that_cannot_start_takes_nothing_from_what_serves(stage: s
     assert it.weights() == {stable: 100}
     assert len(it.ready_pods(stable)) == REPLICAS
     assert stage not in ON_TRIAL or stable == 1
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "starting"])
+@pytest.mark.parametrize("silent", [False, True], ids=["routers answer", "routers are silent"])
+def test_7_a_lost_record_gives_nothing_to_what_had_less(stage: str, silent: bool) -> None:
+    """7, 3: somebody deletes the router ConfigMap. The routers hold the last table, and if none answers, status names
+    stable: never is it a first deployment, in which the newest spec, bad or not, takes everything at once."""
+    it = at(stage)
+    it.follow()
+    before = it.weights()
+    del it.objects["ConfigMap", "fraud-router"]
+    if silent:
+        it.tables.clear()
+    trusted = {max(before, key=lambda number: (before[number], -number)), it.resource["status"]["stableRevision"]}
+    for _ in range(3):
+        it.run_pass()
+        assert it.state()["stable"] in trusted
+        for number, weight in it.weights().items():
+            assert number in trusted or weight <= max(before.get(number, 0), FIRST_WEIGHT), "its steps begin anew"
+        it.follow()
+    it.rest()
+    assert condition(it)[1] in ("Serving", "PausedAtStep")

@@ -26,6 +26,22 @@ def test_4_nothing_is_deleted_or_scaled_down_while_any_route_names_it(stage: str
     happen(at(stage, guards=(guards.nothing_routed_is_removed,)), events)
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["an old table", "no answer"])
+def test_4_pods_and_service_stay_while_one_router_may_still_name_them(silent: bool) -> None:
+    """4: the record has dropped the revision; what a router has in force, or does not tell, decides about its pods."""
+    it = at("removing")
+    assert 2 not in it.weights()
+    if silent:
+        it.silent = {"fraud-router-1"}
+        it.run(120)
+    else:
+        _run_with_a_deaf_router(it, 40)
+    assert {("Deployment", "fraud-r2"), ("Service", "fraud-r2")} <= set(it.objects)
+    it.silent = set()
+    it.rest()
+    assert not {("Deployment", "fraud-r2"), ("Service", "fraud-r2")} & set(it.objects)
+
+
 @examples(25)
 @given(stages(), histories(8))
 def test_5_scale_down_follows_the_weight_that_routers_confirm_never_the_desired_one(

@@ -56,7 +56,8 @@ def analysis_line(line: AnalysisLine) -> str:
 
 def history_line(line: HistoryLine, now: datetime | None) -> str:
     when = words.clock(line.ended_at, now)
-    parts = (_number(line.revision), line.version, line.outcome, when, line.reason)
+    gap = f"nothing answered for {words.duration(line.gap_seconds)}" if line.gap_seconds else ""
+    parts = (_number(line.revision), line.version, line.outcome, when, line.reason, gap)
     return "  ".join(part for part in parts if part)
 
 

@@ -109,6 +109,7 @@ class HistoryLine:
     reason: str
     started_at: str | None
     ended_at: str | None
+    gap_seconds: int | None  # how long nothing answered: strategy Recreate
     mood: Mood
 
 
@@ -254,7 +255,7 @@ def _rollout(spec: JsonObject, rollout: JsonObject, *, first: bool) -> RolloutLi
     stage = clean(rollout.get("stage"))
     if not stage or stage == "Idle":
         return None
-    steps = ((spec.get("rollout") or {}).get("canary") or {}).get("steps") or ()
+    steps = _written_steps(spec.get("rollout") or {})
     # Until some revision is stable there is nothing to share traffic with: a first deployment takes no steps. And while
     # the operator has not taken up edited steps, its index speaks of others than the ones in the spec.
     known = not first and rollout.get("stepCount") in (None, len(steps))
@@ -287,6 +288,22 @@ def _analysis(entry: JsonObject) -> AnalysisLine:
     )
 
 
+def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
+    """The steps as the operator counts them: those of BlueGreen follow from its fields, Recreate has none."""
+    strategy = rollout.get("strategy")
+    if strategy == "Recreate":
+        return ()
+    if strategy != "BlueGreen":
+        steps: Sequence[JsonObject] = (rollout.get("canary") or {}).get("steps") or ()
+        return steps
+    fields = rollout.get("blueGreen") or {}
+    whole = {"setCanaryScale": {"weightPercent": 100}}
+    if fields.get("autoPromotion") is False:
+        return (whole, {"pause": {}})
+    delay = fields.get("autoPromotionDelaySeconds")
+    return (whole, {"pause": {"durationSeconds": delay}}) if delay else (whole,)
+
+
 def _steps(steps: Sequence[JsonObject], index: int, stage: str) -> tuple[StepLine, ...]:
     lines = [StepLine(text=_step(step), state=_step_state(place, index, stage)) for place, step in enumerate(steps)]
     weights = [step["setWeight"] for step in steps if "setWeight" in step]
@@ -304,7 +321,17 @@ def _step(step: JsonObject) -> str:
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
     if "analysis" in step:
         return "analysis"
+    if "setCanaryScale" in step:
+        return _scale(step["setCanaryScale"] or {})
     return clean(next(iter(step), "?"))  # a kind of step that a newer operator knows
+
+
+def _scale(scale: JsonObject) -> str:
+    if scale.get("replicas") is not None:
+        return f"scale to {scale['replicas']}"
+    if scale.get("weightPercent") is not None:
+        return f"scale to {percent(scale['weightPercent'])}"
+    return "scale by weight"
 
 
 def _step_state(place: int, index: int, stage: str) -> StepState:
@@ -341,6 +368,7 @@ def _history(history: Iterable[JsonObject]) -> tuple[HistoryLine, ...]:
             reason=clean(entry.get("reason")),
             started_at=entry.get("startedAt"),
             ended_at=entry.get("endedAt"),
+            gap_seconds=entry.get("gapSeconds"),
             mood={"Promoted": Mood.GOOD, "Aborted": Mood.BAD}.get(str(entry.get("outcome")), Mood.QUIET),
         )
         for entry in newest

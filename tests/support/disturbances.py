@@ -108,6 +108,8 @@ def disturb(it: World, kind: str, value: Any) -> None:
             it.edit(model={"version": value, "storageUri": f"pvc://models/fraud/{value}"})
         case "edit steps":
             it.edit(rollout={"canary": {"steps": STEPS[value]}, "scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20})
+        case "strategy":
+            it.edit(rollout=VARIANTS[value])
         case "act":
             it.annotate(action=value)
         case "act with id":
@@ -128,6 +130,38 @@ def disturb(it: World, kind: str, value: Any) -> None:
             it.run_pass()
 
 
+DELAYS: dict[str, Any] = {"scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20}
+# Every way to roll out that goes on by itself; each may take another's place in mid-rollout.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "canary": {
+        **DELAYS,
+        "canary": {"steps": [{"setWeight": 30}, {"pause": {"durationSeconds": 3}}, {"setWeight": 60}]},
+    },
+    "scaled": {
+        **DELAYS,
+        "abortScaleDownDelaySeconds": 7,
+        "canary": {
+            "steps": [
+                {"setCanaryScale": {"weightPercent": 100}},
+                {"setWeight": 10},
+                {"setCanaryScale": {"matchTrafficWeight": True}},
+                {"setWeight": 50},
+                {"setCanaryScale": {"replicas": 1}},
+                {"pause": {"durationSeconds": 3}},
+            ]
+        },
+    },
+    "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionDelaySeconds": 3}},
+    "replace": {
+        **DELAYS,
+        "placement": "Replace",
+        "rollbackWindow": {"revisions": 1},
+        "canary": {"steps": [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}]},
+    },
+    "recreate": {**DELAYS, "strategy": "Recreate"},
+}
+
+
 STEPS: tuple[list[dict[str, Any]], ...] = (
     [],
     [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}],
@@ -141,8 +175,11 @@ def mend(it: World) -> None:
     it.broken.clear()
     it.active.clear()
     it.unschedulable = False
-    steps = ((it.resource["spec"].get("rollout") or {}).get("canary") or {}).get("steps")
-    it.edit(paused=False, **({} if steps else {"rollout": {"scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20}}))
+    rollout = it.resource["spec"].get("rollout") or {}
+    goes_on = rollout in VARIANTS.values() or (rollout.get("canary") or {}).get("steps")
+    it.edit(paused=False, **({} if goes_on else {"rollout": DELAYS}))
+    if rollout.get("placement") == "Replace" and it.resource["spec"]["replicas"] < 2:
+        it.edit(replicas=2)
     it.annotate(action="resume", id=f"mend-{it.version}")
     it.rest()
 

@@ -7,6 +7,7 @@ each with its own test, are in tests/unit/core/invariants.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ class Cluster(Protocol):
     def weights(self) -> dict[int, int]: ...
     def router_weights(self) -> dict[str, dict[int, int]]: ...
     def ready_pods(self, revision: int) -> list[str]: ...
+    def pods_of(self, revision: int) -> list[str]: ...
 
 
 Guard = Callable[[Cluster, Action], None]
@@ -35,8 +37,10 @@ def stable_is_never_starved(it: Cluster, action: Action) -> None:
     stable, wanted = it.state()["stable"], it.resource["spec"]["replicas"]
     if isinstance(action, Delete) and action.kind == "Deployment":
         assert _revision(action.name) != stable, f"1: {action.name} is stable and is deleted"
+    if _replaces(it) and it.state().get("rollout") is not None:
+        wanted = _floor(it)
     for number, replicas in _sizes(action):
-        if number == stable:
+        if number == stable and not _is_stopped_for_another(it):
             ready = len(it.ready_pods(number))
             left = min(ready, replicas)
             assert left >= min(ready, wanted), (
@@ -44,6 +48,7 @@ def stable_is_never_starved(it: Cluster, action: Action) -> None:
             )
     if (record := _record(action)) is not None and stable is not None and record["stable"] != stable:
         ready = len(it.ready_pods(record["stable"]))
+        wanted = it.resource["spec"]["replicas"] - int(_replaces(it))
         assert ready >= wanted, f"1: revision {record['stable']} becomes stable with {ready} of {wanted} pods"
 
 
@@ -53,10 +58,10 @@ def capacity_comes_before_weight(it: Cluster, action: Action) -> None:
         ready, stable = len(it.ready_pods(number)), it.state()["stable"]
         if number == stable:
             givers = [other for other, before in it.weights().items() if other != number and before]
-            answers = any(it.ready_pods(other) for other in givers)
+            answers = any(it.ready_pods(other) for other in givers) and not _is_stopped_for_another(it)
             assert ready or not answers, f"2: stable has no ready pod and gets {weight} % from {givers}, which answer"
             continue
-        needed = needed_pods(it, weight) if stable is not None else 1
+        needed = needed_pods(it, weight) if stable is not None and not _is_stopped_for_another(it) else 1
         assert ready >= needed, f"2: revision {number} gets {weight} % with {ready} of {needed} pods"
 
 
@@ -89,8 +94,10 @@ def scale_down_follows_the_routers(it: Cluster, action: Action) -> None:
         live = it.objects.get(("Deployment", f"fraud-r{number}"))
         if live is None or live["spec"]["replicas"] <= replicas:
             continue
+        if number == it.state()["stable"] and (_is_stopped_for_another(it) or _replaces(it)):
+            continue  # Recreate: nobody could take it over. Replace: the first guard has stable's floor.
         for router, held in it.router_weights().items():
-            needed = needed_pods(it, held.get(number, 0))
+            needed = needed_pods(it, held[number]) if number in held else 0
             assert replicas >= needed, f"5: {number} shrinks to {replicas} while {router} gives it {held.get(number)} %"
 
 
@@ -102,6 +109,8 @@ def the_last_that_answers_stays(it: Cluster, action: Action) -> None:
         leaving += [number for number in it.weights() if number not in after]
     shares = it.weights() if after is None else after
     for number in leaving:
+        if _leaves_alone(it, number):
+            continue  # Recreate: stable was stopped for it, and comes back when it is gone
         others = [other for other, weight in shares.items() if weight and other != number and it.ready_pods(other)]
         assert others or not it.ready_pods(number), f"7: revision {number} goes, and nothing else answers: {shares}"
 
@@ -123,6 +132,37 @@ def stable_changes_at_a_verified_hundred(it: Cluster, action: Action) -> None:
         assert held.get(record["stable"]) == 100, f"stable changes while {place} holds {held}"
 
 
+def replace_never_has_more_pods_than_replicas(it: Cluster, action: Action) -> None:
+    """Replace: no write asks for a pod while those that exist and those that are asked for take every place. Stable itself
+    is never held below what `replicas` asks for by pods that somebody else made."""
+    stable, replicas = it.state()["stable"], it.resource["spec"]["replicas"]
+    if not _replaces(it) or stable is None or it.state().get("rollout") is None:
+        return
+    for number, asked in _sizes(action):
+        live = it.objects.get(("Deployment", f"fraud-r{number}"))
+        if asked <= (live["spec"]["replicas"] if live is not None else 0):
+            continue
+        others = {other for other in _revisions(it) if other != number}
+        if number == stable and asked <= _floor(it):
+            continue
+        taken = sum(max(len(it.pods_of(other)), _asked(it, other)) for other in others)
+        assert asked + taken <= replicas, (
+            f"{number} is to have {asked} pods beside {taken} of others: {replicas} are to be"
+        )
+
+
+def recreate_has_pods_of_one_revision_at_a_time(it: Cluster, action: Action) -> None:
+    """Recreate: a pod is asked for when every other revision's pods are gone; stable is stopped for what is on record."""
+    state = it.state().get("rollout")
+    if state is None or not state["recreate"]:
+        return
+    for number, asked in _sizes(action):
+        live = it.objects.get(("Deployment", f"fraud-r{number}"))
+        if number == state["revision"] and asked > (live["spec"]["replicas"] if live is not None else 0):
+            beside = [other for other in _revisions(it) if other != number and it.pods_of(other)]
+            assert not beside, f"{number} is to have {asked} pods beside those of {beside}"
+
+
 GUARDS: tuple[Guard, ...] = (
     stable_is_never_starved,
     capacity_comes_before_weight,
@@ -132,12 +172,52 @@ GUARDS: tuple[Guard, ...] = (
     the_last_that_answers_stays,
     weights_are_whole,
     stable_changes_at_a_verified_hundred,
+    replace_never_has_more_pods_than_replicas,
+    recreate_has_pods_of_one_revision_at_a_time,
 )
 
 
 def needed_pods(it: Cluster, weight: int) -> int:
     """Pods that carry this share, from the sentence and not from the operator's code."""
-    return max(1, -(-int(it.resource["spec"]["replicas"]) * weight // 100))
+    replicas = int(it.resource["spec"]["replicas"])
+    if _replaces(it):  # sized for one pod less, to the whole percent
+        return next(pods for pods in range(1, replicas + 1) if math.ceil(100 * pods / max(1, replicas - 1)) >= weight)
+    return max(1, -(-replicas * weight // 100))
+
+
+def _floor(it: Cluster) -> int:
+    """Replace: pods that stable keeps for its share, of a service that is sized for one pod less."""
+    state, replicas = it.state()["rollout"], it.resource["spec"]["replicas"]
+    return max(1, -(-(int(replicas) - 1) * (100 - it.weights().get(int(state["revision"]), 0)) // 100))
+
+
+def _replaces(it: Cluster) -> bool:
+    return (it.resource["spec"].get("rollout") or {}).get("placement") == "Replace"
+
+
+def _is_stopped_for_another(it: Cluster) -> bool:
+    """Strategy Recreate is under way, or on its way back."""
+    record = it.state()
+    state = record.get("rollout")
+    return (state is not None and state["recreate"]) or any(entry["alone"] for entry in record.get("retiring", ()))
+
+
+def _leaves_alone(it: Cluster, number: int) -> bool:
+    return any(entry["revision"] == number and entry["alone"] for entry in it.state().get("retiring", ()))
+
+
+def _revisions(it: Cluster) -> list[int]:
+    """Those whose Deployment the operator can see: what somebody took the labels from is in no cache of ours."""
+    return [
+        _revision(name)
+        for (kind, name), item in it.objects.items()
+        if kind == "Deployment" and item["metadata"]["labels"].get(names.LABEL_REVISION)
+    ]
+
+
+def _asked(it: Cluster, number: int) -> int:
+    live = it.objects.get(("Deployment", f"fraud-r{number}"))
+    return int(live["spec"]["replicas"]) if live is not None else 0
 
 
 def _record(action: Action) -> Mapping[str, Any] | None:

@@ -184,11 +184,12 @@ class World:
 
     def ready_pods(self, revision: int) -> list[str]:
         """Model pods of one revision that kubelet calls ready."""
-        return [
-            name
-            for name, pod in self.pods.items()
-            if pod["metadata"]["labels"].get(names.LABEL_REVISION) == str(revision) and _is_ready(pod)
-        ]
+        return [name for name in self.pods_of(revision) if _is_ready(self.pods[name])]
+
+    def pods_of(self, revision: int) -> list[str]:
+        """Model pods of one revision, ready or not."""
+        label = str(revision)
+        return [name for name, pod in self.pods.items() if pod["metadata"]["labels"].get(names.LABEL_REVISION) == label]
 
     def serve(
         self, requests: int, *, bad: dict[int, float] | None = None, slow: dict[int, float] | None = None

@@ -11,25 +11,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway.api import parse_analysis, parse_strategy
 from slipway.api.types import (
     DEFAULT_REVISION_HISTORY_LIMIT,
-    Analysis,
+    AtDeadline,
     DynamicBatching,
-    ErrorCriterion,
     Json,
     JsonObject,
-    Judging,
-    LatencyCriterion,
     ModelConfig,
     ModelSource,
     Pause,
+    Placement,
     PvcSource,
     Rollout,
     RuntimeSpec,
     SetWeight,
     Spec,
     Step,
+    Strategy,
 )
+from slipway.api.values import boolean as _boolean
+from slipway.api.values import mapping as _mapping
+from slipway.api.values import one_of as _one_of
+from slipway.api.values import string as _string
+from slipway.api.values import whole as _whole
 from slipway.errors import SpecError
 
 DEFAULT_PROFILE = "triton"
@@ -42,12 +47,10 @@ DEFAULT_QUEUE_DELAY_US = 0
 DEFAULT_ROLLOUT = Rollout()
 
 FORMATS = ("auto", "torchscript")
-STRATEGIES = ("Canary",)
-PLACEMENTS = ("Surge",)
-ON_INCONCLUSIVE = ("Pause", "Abort", "Promote")
+STRATEGIES = tuple(item.value for item in Strategy)
+PLACEMENTS = tuple(item.value for item in Placement)
+AT_DEADLINE = tuple(item.value for item in AtDeadline)
 MAX_STEPS = 32
-DEFAULT_ANALYSIS = Analysis()
-DEFAULT_ERRORS, DEFAULT_LATENCY = ErrorCriterion(), LatencyCriterion()
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=@+-]*")
@@ -60,15 +63,18 @@ def parse_spec(resource: JsonObject) -> Spec:
     model = _mapping(spec.get("model"), "spec.model")
     runtime = _mapping(spec.get("runtime"), "spec.runtime")
     router = _mapping(_mapping(spec.get("traffic"), "spec.traffic").get("router"), "spec.traffic.router")
+    replicas = _whole(spec.get("replicas"), "spec.replicas", default=1, minimum=1)
+    rollout = _parse_rollout(_mapping(spec.get("rollout"), "spec.rollout"))
+    parse_strategy.refuse_too_few(rollout, replicas)
     return Spec(
         model_name=_string(spec.get("modelName"), "spec.modelName", default=name),
         model=_parse_model(model),
         runtime=_parse_runtime(runtime),
-        replicas=_whole(spec.get("replicas"), "spec.replicas", default=1, minimum=1),
+        replicas=replicas,
         router_replicas=_whole(
             router.get("replicas"), "spec.traffic.router.replicas", default=DEFAULT_ROUTER_REPLICAS, minimum=1
         ),
-        rollout=_parse_rollout(_mapping(spec.get("rollout"), "spec.rollout")),
+        rollout=rollout,
         paused=_boolean(spec.get("paused"), "spec.paused"),
         revision_history_limit=_whole(
             spec.get("revisionHistoryLimit"),
@@ -159,15 +165,42 @@ def _parse_runtime(runtime: Mapping[str, Json]) -> RuntimeSpec:
 
 def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
     path = "spec.rollout"
-    _one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES)
-    _one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS)
+    strategy = Strategy(_one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES))
+    placement = Placement(_one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS))
     canary = _mapping(rollout.get("canary"), f"{path}.canary")
     steps = _parse_steps(canary.get("steps"), f"{path}.canary.steps")
-    judging = _parse_judging(_mapping(rollout.get("analysis"), f"{path}.analysis"), f"{path}.analysis")
-    _check_analysis_steps(steps, judging, f"{path}.canary.steps")
+    if strategy is Strategy.BLUE_GREEN:
+        steps = parse_strategy.blue_green_steps(rollout.get("blueGreen"), f"{path}.blueGreen")
+    parse_strategy.refuse_contradictions(rollout, strategy, placement, steps)
+    judging = parse_analysis.judging(_mapping(rollout.get("analysis"), f"{path}.analysis"), f"{path}.analysis")
+    parse_analysis.refuse_endless_steps(steps, judging, f"{path}.canary.steps")
+    window = _mapping(rollout.get("rollbackWindow"), f"{path}.rollbackWindow")
     return Rollout(
         steps=steps,
         judging=judging,
+        strategy=strategy,
+        placement=placement,
+        abort_scale_down_delay_s=_whole(
+            rollout.get("abortScaleDownDelaySeconds"),
+            f"{path}.abortScaleDownDelaySeconds",
+            default=DEFAULT_ROLLOUT.abort_scale_down_delay_s,
+            minimum=0,
+        ),
+        min_ready_s=_whole(
+            rollout.get("minReadySeconds"),
+            f"{path}.minReadySeconds",
+            default=DEFAULT_ROLLOUT.min_ready_s,
+            minimum=0,
+        ),
+        at_deadline=AtDeadline(
+            _one_of(rollout.get("progressDeadlineAction"), f"{path}.progressDeadlineAction", AT_DEADLINE)
+        ),
+        rollback_window=_whole(
+            window.get("revisions"),
+            f"{path}.rollbackWindow.revisions",
+            default=DEFAULT_ROLLOUT.rollback_window,
+            minimum=0,
+        ),
         progress_deadline_s=_whole(
             rollout.get("progressDeadlineSeconds"),
             f"{path}.progressDeadlineSeconds",
@@ -212,118 +245,9 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         if duration is None:
             return Pause(None)
         return Pause(_whole(duration, f"{path}.pause.durationSeconds", default=0, minimum=1))
+    if given == ["setCanaryScale"]:
+        return parse_strategy.canary_scale(step["setCanaryScale"], f"{path}.setCanaryScale")
     if given == ["analysis"]:
-        return _parse_analysis(_mapping(step["analysis"], f"{path}.analysis"), f"{path}.analysis")
-    raise SpecError(
-        path, f"has {', '.join(given) or 'no field'}, expected exactly one of setWeight, pause and analysis"
-    )
-
-
-def _parse_analysis(written: Mapping[str, Json], path: str) -> Analysis:
-    return Analysis(
-        min_requests=_whole(
-            written.get("minRequests"), f"{path}.minRequests", default=DEFAULT_ANALYSIS.min_requests, minimum=1
-        ),
-        max_duration_s=_whole(
-            written.get("maxDurationSeconds"),
-            f"{path}.maxDurationSeconds",
-            default=DEFAULT_ANALYSIS.max_duration_s,
-            minimum=1,
-        ),
-        on_inconclusive=_one_of(written.get("onInconclusive"), f"{path}.onInconclusive", ON_INCONCLUSIVE),
-    )
-
-
-def _check_analysis_steps(steps: tuple[Step, ...], judging: Judging, path: str) -> None:
-    """An analysis that could never come to a verdict would end as onInconclusive says, with Promote unseen by anybody."""
-    weight = 0
-    for index, step in enumerate(steps):
-        if isinstance(step, SetWeight):
-            weight = step.weight
-        elif isinstance(step, Analysis) and not judging.metrics:
-            raise SpecError(
-                f"{path}[{index}].analysis", "has nothing to judge: spec.rollout.analysis has no metric that is enabled"
-            )
-        elif isinstance(step, Analysis) and not 0 < weight < 100:
-            raise SpecError(
-                f"{path}[{index}].analysis",
-                f"compares at {weight} %, expected a setWeight from 1 to 99 before it: both revisions need requests",
-            )
-
-
-def _parse_judging(written: Mapping[str, Json], path: str) -> Judging:
-    errors = _mapping(written.get("errors"), f"{path}.errors")
-    latency = written.get("latency")
-    is_enabled = errors.get("enabled") is None or _boolean(errors["enabled"], f"{path}.errors.enabled")
-    return Judging(
-        errors=ErrorCriterion(max_increase_percent=_increase(errors, f"{path}.errors", DEFAULT_ERRORS))
-        if is_enabled
-        else None,
-        latency=None if latency is None else _parse_latency(_mapping(latency, f"{path}.latency"), f"{path}.latency"),
-        false_alarm_percent=_whole(
-            written.get("falseAlarmPercent"),
-            f"{path}.falseAlarmPercent",
-            default=DEFAULT_ROLLOUT.judging.false_alarm_percent,
-            minimum=1,
-            maximum=20,
-        ),
-    )
-
-
-def _parse_latency(written: Mapping[str, Json], path: str) -> LatencyCriterion:
-    percentile = _whole(
-        written.get("percentile"), f"{path}.percentile", default=DEFAULT_LATENCY.percentile, minimum=50, maximum=99
-    )
-    return LatencyCriterion(percentile=percentile, max_increase_percent=_increase(written, path, DEFAULT_LATENCY))
-
-
-def _increase(written: Mapping[str, Json], path: str, default: ErrorCriterion | LatencyCriterion) -> int:
-    return _whole(
-        written.get("maxIncreasePercent"),
-        f"{path}.maxIncreasePercent",
-        default=default.max_increase_percent,
-        minimum=1,
-        maximum=100,
-    )
-
-
-def _mapping(value: Any, path: str) -> Mapping[str, Json]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise SpecError(path, f"is a {type(value).__name__}, expected an object")
-    return value
-
-
-def _string(value: Any, path: str, *, default: str | None = None) -> str:
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str) or not value:
-        raise SpecError(path, "is missing" if value is None else f"is {value!r}, expected a string that is not empty")
-    return value
-
-
-def _one_of(value: Any, path: str, choices: tuple[str, ...]) -> str:
-    """The first choice is the default."""
-    chosen = _string(value, path, default=choices[0])
-    if chosen not in choices:
-        raise SpecError(path, f"is {chosen!r}, expected one of {', '.join(choices)}")
-    return chosen
-
-
-def _boolean(value: object, path: str) -> bool:
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise SpecError(path, f"is {value!r}, expected true or false")
-    return value
-
-
-def _whole(value: object, path: str, *, default: int, minimum: int, maximum: int | None = None) -> int:
-    if value is None:
-        return default
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, int) or not is_whole or value < minimum or (maximum is not None and value > maximum):
-        wanted = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise SpecError(path, f"is {value!r}, expected a whole number {wanted}")
-    return value
+        return parse_analysis.analysis_step(_mapping(step["analysis"], f"{path}.analysis"), f"{path}.analysis")
+    found = ", ".join(given) or "no field"
+    raise SpecError(path, f"has {found}, expected exactly one of setWeight, pause, setCanaryScale and analysis")

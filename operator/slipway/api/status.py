@@ -243,6 +243,12 @@ class Reason(Enum):
         "No router pod is ready, so nothing answers.",
         "Look at the pods of the router's Deployment.",
     )
+    RECREATING = (
+        "Recreating",
+        Kind.PROGRESS,
+        "Strategy Recreate: the old revision was stopped to make room for the new one, and nothing answers until it is ready.",
+        "Wait: a new revision that fails is given up and the old one brought back. status.history has how long it took.",
+    )
     NOT_RECONCILING = ("NotReconciling", Kind.WELL, "Nothing is being changed.", "Nothing to do.")
     NOT_STALLED = ("NotStalled", Kind.WELL, "Nothing waits for a person.", "Nothing to do.")
     INTERNAL_ERROR = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -81,6 +82,15 @@ class Pause:
     duration_s: int | None  # None: until a person promotes
 
 
+@dataclass(frozen=True, slots=True)
+class SetCanaryScale:
+    """A step: this many pods for the new revision from here on, never fewer than its share needs. Exactly one of the two,
+    or neither: as many as the share needs, no more."""
+
+    replicas: int | None = None
+    percent: int | None = None  # of spec.replicas
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """A step: wait until the counts show that the new revision is good enough, every metric of it."""
@@ -90,7 +100,7 @@ class Analysis:
     on_inconclusive: str = "Pause"  # Pause | Abort | Promote
 
 
-Step = SetWeight | Pause | Analysis
+Step = SetWeight | Pause | SetCanaryScale | Analysis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +129,39 @@ class Judging:
         return tuple(name for name, given in (("errors", self.errors), ("latency", self.latency)) if given is not None)
 
 
+class Strategy(StrEnum):
+    CANARY = "Canary"
+    BLUE_GREEN = "BlueGreen"
+    RECREATE = "Recreate"  # the old pods go before the new ones come
+
+
+class Placement(StrEnum):
+    SURGE = "Surge"  # the new pods come beside the old ones
+    REPLACE = "Replace"  # never more pods than spec.replicas
+
+
+class AtDeadline(StrEnum):
+    """What follows when a revision is not ready in time."""
+
+    ABORT = "Abort"
+    PAUSE = "Pause"
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How a new revision takes over. The only strategy is Canary, the only placement Surge, so neither is kept here."""
+    """How a new revision takes over. BlueGreen is read into steps, and Recreate has none."""
 
     steps: tuple[Step, ...] = ()  # none: all traffic at once, when the new revision can carry it
     progress_deadline_s: int = 1800
     scale_down_delay_s: int = 30
     drain_timeout_s: int = 300
     judging: Judging = Judging()
+    strategy: Strategy = Strategy.CANARY
+    placement: Placement = Placement.SURGE
+    abort_scale_down_delay_s: int = 0
+    min_ready_s: int = 0
+    at_deadline: AtDeadline = AtDeadline.ABORT
+    rollback_window: int = 0  # so many earlier stable revisions come back without steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ def _promote(record: Record, target: Target) -> Record:
 def _promote_full(record: Record, target: Target) -> Record:
     """Skips every step that is left. Capacity still comes before weight."""
     state = record.rollout
-    if state is None or state.direct:
+    if state is None or machine.takes_no_steps(state):
         raise Refusal("no rollout with steps is under way")
     if state.held:
         raise Refusal("the rollout is held; resume it first")
@@ -164,7 +164,7 @@ def _roll_back(record: Record, target: Target) -> Record:
         message=f"rolled back by hand from revision {record.stable} to revision {before}",
         at=target.now,
     )
-    return machine.begin(replace(record, rejected=rejection), before, target.now, direct=True)
+    return machine.begin(replace(record, rejected=rejection), before, target, direct=True)
 
 
 def _restart(record: Record, target: Target) -> Record:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from slipway.api import names
-from slipway.api.types import JsonObject, Platform, Spec
+from slipway.api.types import JsonObject, Placement, Platform, Rollout, Spec, Strategy
 from slipway.build.disruption import build_revision_disruption_budget, build_router_disruption_budget
 from slipway.build.envoy_routes import RoutedRevision, RouteFiles, RouteTable, build_route_files
 from slipway.build.router import build_router_config_map, build_router_deployment
@@ -63,11 +63,16 @@ def route_files(
 ) -> RouteFiles:
     """The route table that the record asks for."""
     routed = [entry for entry in record.routed if entry.revision in revisions]
+    anchor = record.stable
+    state = record.rollout
+    if state is not None and state.recreate and record.weight_of(state.revision) == 100:
+        # Stable was stopped for it: readiness by stable's pods would keep clients away from what answers.
+        anchor = state.revision
     table = RouteTable(
         deployment=resource["metadata"]["name"],
         model_name=model_name,
         revisions=tuple(RoutedRevision(revision=entry.revision, weight=entry.weight) for entry in routed),
-        stable=record.stable if record.stable is not None and record.is_routed(record.stable) else None,
+        stable=anchor if anchor is not None and record.is_routed(anchor) else None,
         max_request_bytes=platform.max_request_bytes,
     )
     clusters = [dict(cluster) for entry in routed for cluster in revisions[entry.revision].clusters]
@@ -102,7 +107,7 @@ def desired_children(
             )
         )
         manifests.append(frozen.service)
-        manifests.append(_model_deployment(item))
+        manifests.append(_model_deployment(item, spec.rollout))
         if item.replicas >= _FROM_REPLICAS:
             manifests.append(build_revision_disruption_budget(namespace=namespace, deployment=name, revision=number))
     manifests.append(
@@ -114,9 +119,15 @@ def desired_children(
     return tuple(sealed(_owned_by(manifest, resource)) for manifest in manifests)
 
 
-def _model_deployment(item: Running) -> JsonObject:
-    """The frozen Deployment with what is not frozen: how many pods, and the moment from which on they must be new."""
+def _model_deployment(item: Running, rollout: Rollout) -> JsonObject:
+    """The frozen Deployment with what is not frozen, all of it outside the pod template, so that it restarts nothing: how
+    many pods, how they replace each other; and the moment from which on they must be new."""
     spec = {**item.revision.deployment["spec"], "replicas": item.replicas}
+    if rollout.placement is Placement.REPLACE or rollout.strategy is Strategy.RECREATE:
+        # There is no device for one more: the new pod would wait for ever for the old one to go.
+        spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    if rollout.min_ready_s:
+        spec["minReadySeconds"] = rollout.min_ready_s
     if item.restarted is not None:
         template = spec["template"]
         marks = {**(template["metadata"].get("annotations") or {}), names.ANNOTATION_RESTARTED: item.restarted}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
@@ -39,6 +40,22 @@ def is_terminating(pod: JsonObject) -> bool:
     return pod["metadata"].get("deletionTimestamp") is not None
 
 
+def has_ended(pod: JsonObject) -> bool:
+    """It holds no device any more, though the object may stay for a while."""
+    return (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
+
+
+def stands_for_s(pod: JsonObject, now: datetime) -> float:
+    """For how long the pod has been ready; for ever if the kubelet does not say since when. 0 if it is not."""
+    if not is_ready(pod):
+        return 0.0
+    ready = next(item for item in _conditions(pod) if item.get("type") == "Ready")
+    try:
+        return (now - datetime.fromisoformat(ready["lastTransitionTime"])).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return float("inf")
+
+
 def container_is_running(pod: JsonObject, container: str) -> bool:
     status = _container(pod, container)
     return status is not None and "running" in (status.get("state") or {})
@@ -49,7 +66,7 @@ def diagnose(pods: Iterable[JsonObject], models: Iterable[ModelState], *, claim_
     states = {state.pod: state for state in models}
     causes = []
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        if is_ready(pod) or is_terminating(pod) or (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
+        if is_ready(pod) or is_terminating(pod) or has_ended(pod):
             continue
         causes.append(_diagnose_pod(pod, states.get(pod["metadata"]["name"]), claim_exists))
     return min(causes, key=_gravity) if causes else None

@@ -11,7 +11,7 @@ from slipway.api.profile import parse_profile
 from slipway.api.status import Cause, Reason, reason_named
 from slipway.api.types import JsonObject, Spec
 from slipway.core.children import Owned
-from slipway.core.diagnosis import diagnose, is_ready, parse_report
+from slipway.core.diagnosis import diagnose, is_ready, parse_report, stands_for_s
 from slipway.core.questions import model_pods, revision_of
 from slipway.core.record import Record
 from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
@@ -33,7 +33,9 @@ class Facts:
     obstacle: Cause | None
     outdated: frozenset[int]  # revisions whose profile has moved on
     pods: dict[int, tuple[JsonObject, ...]]
+    asked: dict[int, int]  # revision → replicas of its Deployment, if it has one
     ready: dict[int, int]
+    standing: dict[int, int]  # those ready for minReadySeconds: they count when a share rises
     troubles: dict[int, Cause]
     digests: dict[int, str]
     drifted: str | None
@@ -77,11 +79,26 @@ class Facts:
             obstacle=obstacle,
             outdated=outdated,
             pods=pods,
+            asked=_asked(present),
             ready={number: sum(1 for pod in items if is_ready(pod)) for number, items in pods.items()},
+            standing={number: _standing(items, snapshot, spec) for number, items in pods.items()},
             troubles={number: cause for number, cause in found.items() if cause is not None},
             digests=digests,
             drifted=drifted,
         )
+
+
+def _asked(present: Owned) -> dict[int, int]:
+    found = {}
+    for item in present.by_kind["Deployment"].values():
+        if (number := revision_of(item)) is not None:
+            found[number] = int(item["spec"].get("replicas", 1))
+    return found
+
+
+def _standing(pods: tuple[JsonObject, ...], snapshot: Snapshot, spec: Spec) -> int:
+    least_s = spec.rollout.min_ready_s
+    return sum(1 for pod in pods if is_ready(pod) and stands_for_s(pod, snapshot.now) >= least_s)
 
 
 def _is_to_be_refreshed(record: Record, update: int) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipway.api.status import Kind
+from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
 from slipway.core import comparison, traffic
 from slipway.core import rollout as machine
-from slipway.core.diagnosis import is_terminating
+from slipway.core.diagnosis import is_ready, is_terminating, stands_for_s
 from slipway.core.facts import Facts
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
 from slipway.core.plan import Confirmed
@@ -59,7 +60,7 @@ def collect(outcome: Outcome) -> Findings:
     cause, serves = judge(evidence)
     serving = after.stable if after.stable is not None else (after.rollout.revision if after.rollout else None)
     standing = sum(facts.ready.get(entry.revision, 0) for entry in after.routed if entry.weight > 0)
-    available = availability(standing if after.routed else facts.ready.get(serving or 0, 0), routers)
+    available = availability(standing if after.routed else facts.ready.get(serving or 0, 0), routers, after)
     return Findings(
         cause=cause,
         ready=serves,
@@ -105,6 +106,10 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
     if until is not None:
         waits.append(max(0.05, (until - facts.snapshot.now).total_seconds()))
     elif after.rollout is not None:
+        if (least_s := facts.spec.rollout.min_ready_s) and after.stable is not None:
+            on_trial = facts.pods.get(after.rollout.revision, ())
+            left = [least_s - stands_for_s(pod, facts.snapshot.now) for pod in on_trial if is_ready(pod)]
+            waits += [wait for wait in left if wait > 0]
         # Routers see pods come without an event; a pause for a person may last for days, and needs no hurry.
         waits.append(traffic.MEMBERS_RECHECK_S if after.routed and stage != "Paused" else PROGRESS_RECHECK_S)
     if after.watch is not None:
@@ -144,8 +149,8 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
     if state is None:
         return None
     stage, message, until = machine.describe(outcome.after, facts.spec.rollout, paused=facts.spec.paused)
-    steps = 0 if state.direct else len(facts.spec.rollout.steps)
-    peak = _peak(outcome)
+    steps = 0 if machine.takes_no_steps(state) else len(facts.spec.rollout.steps)
+    peaks = _peaks(outcome)
     return RolloutReport(
         stage=stage,
         revision=state.revision,
@@ -155,8 +160,8 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
         started_at=state.started_at,
         until=until,
         message=message,
-        peak_replicas=sum(peak.values()),
-        peak_devices=_devices(facts, peak),
+        peak_replicas=max(sum(peak.values()) for peak in peaks),
+        peak_devices=_devices(facts, peaks),
         # As it was last written: what a pass sees beyond that would be a write of status for every look.
         analysis=comparison.findings(outcome.after.watch, facts.spec.rollout, state.step)
         if outcome.after.watch is not None
@@ -164,23 +169,32 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
     )
 
 
-def _peak(outcome: Outcome) -> dict[int, int]:
+def _peaks(outcome: Outcome) -> tuple[dict[int, int], ...]:
     """Revision → pods at the moment with the most of them: stable stays whole until the new one has all traffic, and what
-    retires keeps its pods until it has drained."""
+    retires keeps its pods until it has drained. Where the sum stays spec.replicas, the two ends: all of stable's, all of
+    the new one's."""
     facts, after = outcome.facts, outcome.after
     state = after.rollout
     assert state is not None  # the caller has looked
+    if after.stable is not None and (state.recreate or facts.spec.rollout.placement is Placement.REPLACE):
+        return ({after.stable: facts.spec.replicas}, {state.revision: facts.spec.replicas})
     peak = {state.revision: facts.spec.replicas}
     if after.stable is not None:
         peak.setdefault(after.stable, facts.spec.replicas)
     for entry in after.retiring:
         peak.setdefault(entry.revision, len(facts.pods.get(entry.revision, ())))
-    return peak
+    return (peak,)
 
 
-def _devices(facts: Facts, peak: dict[int, int]) -> dict[str, int]:
+def _devices(facts: Facts, peaks: tuple[dict[int, int], ...]) -> dict[str, int]:
     """Extended resources, such as nvidia.com/gpu, that the peak takes. Whole numbers by definition (Kubernetes, "Managing
     Resources for Containers", extended resources)."""
+    totals = [_devices_of(facts, peak) for peak in peaks]
+    most = {name: max(total.get(name, 0) for total in totals) for total in totals for name in total}
+    return {name: amount for name, amount in sorted(most.items()) if amount}
+
+
+def _devices_of(facts: Facts, peak: dict[int, int]) -> dict[str, int]:
     total: dict[str, int] = {}
     for number, pods in peak.items():
         revision = facts.revisions.get(number)
@@ -190,4 +204,4 @@ def _devices(facts: Facts, peak: dict[int, int]) -> dict[str, int]:
             for name, amount in limits.items():
                 if "/" in name:
                     total[name] = total.get(name, 0) + pods * int(parse_quantity(amount))
-    return {name: amount for name, amount in sorted(total.items()) if amount}
+    return total

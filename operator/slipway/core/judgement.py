@@ -12,6 +12,7 @@ from slipway.core import rollout as machine
 from slipway.core.children import Owned
 from slipway.core.diagnosis import container_is_running, diagnose, is_ready
 from slipway.core.record import Record
+from slipway.core.recreate import why_nothing_answers
 from slipway.core.revisions import Revision
 from slipway.core.traffic import Confirmation
 
@@ -68,9 +69,10 @@ def _given_up(evidence: Evidence) -> Cause:
     rejected = evidence.record.rejected
     assert rejected is not None  # judge() has looked
     version = evidence.revisions[rejected.revision].version if rejected.revision in evidence.revisions else "?"
+    gap = evidence.record.gap_since is not None
+    serves = f"Revision {evidence.record.stable} {'is being brought back' if gap else 'serves'}"
     message = (
-        f"revision {rejected.revision} (version {version}): {rejected.message}. Revision {evidence.record.stable} serves; "
-        f"change the spec, or retry"
+        f"revision {rejected.revision} (version {version}): {rejected.message}. {serves}; change the spec, or retry"
     )
     # Its share is gone where the routers say so. One that does not say it holds back the removal of the pods, too.
     if (doubt := evidence.shown.cause if evidence.shown is not None else None) and doubt.reason in _LASTING_DOUBTS:
@@ -92,6 +94,8 @@ def _rolling(evidence: Evidence) -> Cause:
         return Cause(reason=Reason.HELD, message=_HELD_BY_SPEC)
     if state.held:
         return _held(evidence)
+    if evidence.record.gap_since is not None and trouble is None:
+        return Cause(reason=Reason.RECREATING, message=why_nothing_answers(evidence.record))
     stage, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
     if stage == "Paused":
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
@@ -101,6 +105,12 @@ def _rolling(evidence: Evidence) -> Cause:
 
 
 def _held(evidence: Evidence) -> Cause:
+    state = evidence.record.rollout
+    if state is not None and state.late:
+        message = (
+            f"{state.late}. It is held, as spec.rollout.progressDeadlineAction says: resume waits on, abort gives up"
+        )
+        return Cause(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=message)
     _, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
     return Cause(reason=Reason.HELD, message=sentence)
 
@@ -165,8 +175,10 @@ def _replica_failure(evidence: Evidence, number: int) -> Cause | None:
     return None
 
 
-def availability(serving_ready: int, routers: tuple[JsonObject, ...]) -> Cause:
+def availability(serving_ready: int, routers: tuple[JsonObject, ...], record: Record) -> Cause:
     """Does anything answer? Of the revision that has the traffic."""
+    if serving_ready == 0 and record.gap_since is not None:
+        return Cause(reason=Reason.RECREATING, message=why_nothing_answers(record))
     if serving_ready == 0:
         return Cause(reason=Reason.NO_READY_REPLICA, message=Reason.NO_READY_REPLICA.meaning)
     if not any(is_ready(pod) for pod in routers):
@@ -183,7 +195,7 @@ def pause_cause(evidence: Evidence) -> Cause | None:
     state, steps = evidence.record.rollout, evidence.spec.rollout.steps
     if state is not None and state.held:
         return _held(evidence)
-    if state is None or state.paused_at is None or state.direct or state.step >= len(steps):
+    if state is None or state.paused_at is None or machine.takes_no_steps(state) or state.step >= len(steps):
         return None
     step = steps[state.step]
     if state.inconclusive or (isinstance(step, Pause) and step.duration_s is None):

@@ -68,8 +68,16 @@ def _analysed(after: Record, rollout: Rollout, step: int) -> list[Announcement]:
 
 def _new_entries(before: Record, after: Record) -> int:
     """How many entries stand before the one that was newest."""
-    newest = before.history[0]
-    return next((place for place, entry in enumerate(after.history) if entry == newest), len(after.history))
+    newest = before.history[0]  # its gap may have been filled in since
+    same = (newest.revision, newest.started_at, newest.ended_at)
+    return next(
+        (
+            place
+            for place, entry in enumerate(after.history)
+            if (entry.revision, entry.started_at, entry.ended_at) == same
+        ),
+        len(after.history),
+    )
 
 
 def turned(resource: JsonObject, status: JsonObject) -> tuple[Announcement, ...]:

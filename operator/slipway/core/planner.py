@@ -11,15 +11,16 @@ from dataclasses import replace
 from slipway.api import names
 from slipway.api.parse import parse_spec
 from slipway.api.status import Cause, Reason
-from slipway.api.types import JsonObject
+from slipway.api.types import JsonObject, Placement
 from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes
 from slipway.core import children as kids
-from slipway.core import comparison, traffic
+from slipway.core import comparison, recreate, traffic
 from slipway.core import rollout as machine
 from slipway.core import watch as watching
+from slipway.core.capacity import pods_for, share_of, wanted_pods
 from slipway.core.children import Running
-from slipway.core.diagnosis import is_ready
+from slipway.core.diagnosis import has_ended, is_ready
 from slipway.core.facts import Facts, spec_cause
 from slipway.core.findings import PREREQUISITE_RECHECK_S, Outcome, collect, confirmed_table, next_look
 from slipway.core.news import news_of, turned
@@ -31,6 +32,7 @@ from slipway.core.report import Findings, build_status
 from slipway.core.retire import adopt_orphans, forget, removable, retire
 from slipway.core.revisions import spec_hash
 from slipway.core.salvage import salvage
+from slipway.core.sizes import Fleet, sizes
 from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
@@ -77,14 +79,15 @@ class _Pass(Facts):
         strict, shown = self._confirmations(table)
         after, may_remove = self._decide(strict)
         gone = () if self._is_held(after) else removable(self.before, strict, self.ready)
+        planned = self._sizes(after, strict, gone)
         deletions: list[Delete] = []
-        for number in gone:
+        for number in self._without_pods(gone, planned):
             drained = kids.drained_children(resource, self.present, number)
             deletions.extend(drained)
             if not drained:
                 after = forget(after, (number,))
         files = table if table is not None and _same_table(self.before, after) else self._render(after)
-        running = self._running(after, gone)
+        running = self._running(after, planned, deletions)
         desired = kids.desired_children(resource, spec, self.snapshot.platform, after, files, running, self.new)
         routers = router_pods(self.snapshot.resource, self.snapshot.children)
         if self._holds_routers(after, routers):
@@ -95,6 +98,7 @@ class _Pass(Facts):
         elif strict is not None and strict.lagging:
             actions += traffic.repeated_pokes(routers, strict.lagging, self.before.changed_at, now)
         keep = [number for number in (self.update,) if number is not None]
+        keep += machine.window_of(after, spec.rollout)
         actions += (
             *deletions,
             *(item for item in kids.surplus_budgets(desired, self.present) if item not in deletions),
@@ -165,6 +169,8 @@ class _Pass(Facts):
             record = machine.advance(record, target, trial)
         if not self._is_held(record):
             record = retire(record, spec.rollout, confirmation, self.ready, now)
+        confirmed = confirmation.weights if confirmation is not None and confirmation.complete else {}
+        record = recreate.with_gap(record, self.ready, confirmed, alone=self._is_alone(record), now=now)
         routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
         if routed != self.before.routed:
             record = replace(record, routed=routed, changed_at=now)
@@ -237,12 +243,19 @@ class _Pass(Facts):
         number = record.rollout.revision
         confirmed = confirmation is not None and confirmation.complete
         return machine.Trial(
-            needed=self._wanted_replicas(record, number),
-            ready=self.ready.get(number, 0),
+            needed=wanted_pods(
+                record,
+                self.spec.rollout,
+                self.spec.replicas,
+                machine.aim_weight(record.rollout, self.spec.rollout),
+                number,
+            ),
+            ready=self.standing.get(number, 0),
             cause=self.troubles.get(number),
             verified_weight=confirmation.weight_of(number) if confirmation is not None and confirmed else 0,
             table_confirmed=confirmed,
             found=comparison.findings(seen or record.watch, self.spec.rollout, record.rollout.step),
+            alone=self._is_alone(record),
         )
 
     def _aim(self, record: Record) -> traffic.Aim:
@@ -254,49 +267,61 @@ class _Pass(Facts):
             if not record.is_routed(state.revision):
                 return traffic.Aim(revision=None, weight=0, needed_members=1)
             weight = min(weight, record.weight_of(state.revision))
-        # The first candidate may serve as soon as one pod is ready; later ones bring the capacity for their share first.
-        needed = 1 if record.stable is None else machine.replicas_for(weight, self.spec.replicas)
+        # Where nothing else answers, one ready pod may serve; otherwise the capacity for the share comes first.
+        if record.stable is None or self._is_alone(record):
+            return traffic.Aim(revision=state.revision, weight=weight, needed_members=1)
+        replicas, placement = self.spec.replicas, self.spec.rollout.placement
+        now_weight, standing = record.weight_of(state.revision), self.standing.get(state.revision, 0)
+        if placement is Placement.REPLACE:
+            # On the way to the step's weight the share follows each pod that has changed sides.
+            weight = max(min(weight, share_of(standing, replicas)), min(weight, now_weight))
+        needed = pods_for(weight, replicas, placement)
+        if standing < needed:
+            weight = min(weight, now_weight)  # ready, but not for minReadySeconds yet
         return traffic.Aim(revision=state.revision, weight=weight, needed_members=needed)
 
     def _is_held(self, record: Record) -> bool:
         """By spec.paused or by hand: no pod, weight or route changes, except for safety and to repair drift."""
         by_hand = record.rollout is not None and record.rollout.held
-        return (self.spec.paused or by_hand) and record.stable is not None
+        return (self.spec.paused or by_hand) and record.stable is not None and not self._is_alone(record)
 
-    def _wanted_replicas(self, record: Record, number: int) -> int:
-        state = record.rollout
-        if number == record.stable or state is None or state.direct or record.stable is None:
-            return self.spec.replicas
-        weight = max(machine.aim_weight(state, self.spec.rollout), record.weight_of(number))
-        return machine.replicas_for(weight, self.spec.replicas)
+    def _is_alone(self, record: Record) -> bool:
+        return recreate.is_alone(record, self.asked.get(record.stable or 0))
 
-    def _running(self, after: Record, gone: tuple[int, ...]) -> tuple[Running, ...]:
-        """Every revision that should have pods, and how many. One that leaves keeps what it has until it has drained."""
-        found = []
-        for number in after.live:
-            revision = self.revisions.get(number)
-            if revision is None or number in gone:
-                continue
-            name = names.revision_name(self.snapshot.resource["metadata"]["name"], number)
-            live = self.present.get("Deployment", name)
-            has = int(live["spec"].get("replicas", 1)) if live is not None else 0
-            if after.retires(number) is not None:
-                if live is None:
-                    continue
-                replicas = has
-            else:
-                # Edited steps may ask for less while the routers still send more: on trial nothing shrinks by itself.
-                keeps = 0 if number == after.stable else min(has, self.spec.replicas)
-                replicas = max(keeps, self._wanted_replicas(after, number))
-            found.append(
-                Running(
-                    revision=revision,
-                    replicas=replicas,
-                    digest=self.digests.get(number),
-                    restarted=after.restarted.get(number),
-                )
+    def _sizes(self, after: Record, strict: traffic.Confirmation | None, gone: tuple[int, ...]) -> dict[int, int]:
+        """Every revision that should have pods, and how many."""
+        fleet = Fleet(
+            before=self.before,
+            after=after,
+            rollout=self.spec.rollout,
+            replicas=self.spec.replicas,
+            asked=self.asked,
+            pods={number: sum(1 for pod in pods if not has_ended(pod)) for number, pods in self.pods.items()},
+            confirmed=strict is not None and strict.complete,
+            leaving=frozenset(gone),
+            held=self._is_held(after),
+        )
+        return sizes(fleet)
+
+    def _without_pods(self, gone: tuple[int, ...], planned: dict[int, int]) -> tuple[int, ...]:
+        """Of those that may be deleted, the ones whose places nobody waits for: the others' pods are seen to go first."""
+        places = {number for number in gone if planned.get(number) == 0 and self.pods.get(number)}
+        return tuple(number for number in gone if number not in places)
+
+    def _running(self, after: Record, planned: dict[int, int], deletions: list[Delete]) -> tuple[Running, ...]:
+        """The same as children, but for what is deleted in this pass."""
+        name = self.snapshot.resource["metadata"]["name"]
+        deleted = {item.name for item in deletions if item.kind == "Deployment"}
+        return tuple(
+            Running(
+                revision=self.revisions[number],
+                replicas=replicas,
+                digest=self.digests.get(number),
+                restarted=after.restarted.get(number),
             )
-        return tuple(found)
+            for number, replicas in planned.items()
+            if number in self.revisions and names.revision_name(name, number) not in deleted
+        )
 
     def _holds_routers(self, after: Record, routers: tuple[JsonObject, ...]) -> bool:
         """A new router template waits for a quiet moment, of this deployment and of the fleet; unless no router is ready:

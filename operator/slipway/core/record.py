@@ -40,8 +40,12 @@ class RolloutState:
     direct: bool = False  # no steps: there is no stable to compare with, or a person rolled back
     rewinding: bool = False  # steps were edited: weight 0 first, then step 0
     starved: bool = False  # the scheduler has no node: the deadline's clock stands
-    held: bool = False  # a person asked for a pause, until resume
+    held: bool = False  # a person asked for a pause, until resume; or the deadline did
+    late: str = ""  # held by the deadline: what was not ready
     inconclusive: bool = False  # the analysis step of this index came to no verdict in its time: it waits for a person
+    recreate: bool = False  # stable's pods go before its own come; kept to the end, whatever the spec says by then
+    window: bool = False  # direct, because it was stable within rollbackWindow
+    gap_s: int | None = None  # seconds in which nothing answered, because of recreate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Retiring:
 
     revision: int
     hold: bool = False  # an old stable waits for scaleDownDelaySeconds: the instant way back
+    aborted: bool = False  # waits for abortScaleDownDelaySeconds: the quick way to a retry
+    alone: bool = False  # stable was stopped for it: it goes although nothing else answers, and stable comes back
     zero_at: datetime | None = None  # when every router confirmed that it has no share
 
 
@@ -81,6 +87,7 @@ class HistoryEntry:
     started_at: datetime
     ended_at: datetime
     reason: str
+    gap_s: int | None = None  # seconds in which nothing answered: strategy Recreate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,7 @@ class Record:
     unacknowledged: str = ""  # an action without id that was executed and whose annotation is still there
     last_action: LastAction | None = None
     history: tuple[HistoryEntry, ...] = ()  # newest first
+    gap_since: datetime | None = None  # since when nothing answers, because stable was stopped for another revision
     refreshing: int | None = None  # somebody asked that this revision's spec be frozen anew
     withdrawn: tuple[int, ...] = ()  # refreshed revisions that were given up: the spec means the one before them
     restarted: Mapping[int, str] = field(default_factory=dict)  # revision → when its pods were asked to be replaced
@@ -147,6 +155,7 @@ def to_json(record: Record) -> dict[str, Json]:
         "unacknowledged": record.unacknowledged,
         "lastAction": _dump(record.last_action),
         "history": [_dump(entry) for entry in record.history],
+        "gapSince": _moment(record.gap_since),
         "refreshing": record.refreshing,
         "withdrawn": list(record.withdrawn),
         "restarted": {str(number): moment for number, moment in sorted(record.restarted.items())},
@@ -182,6 +191,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             unacknowledged=str(value.get("unacknowledged", "")),
             last_action=_load_optional(LastAction, value.get("lastAction")),
             history=tuple(_load(HistoryEntry, entry) for entry in value.get("history", ())),
+            gap_since=_read_moment(value.get("gapSince")),
             refreshing=_number(value.get("refreshing")),
             withdrawn=tuple(int(number) for number in value.get("withdrawn", ())),
             restarted={int(number): str(moment) for number, moment in value.get("restarted", {}).items()},

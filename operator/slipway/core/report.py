@@ -208,6 +208,7 @@ def _history(entry: HistoryEntry) -> JsonObject:
         "startedAt": rfc3339(entry.started_at),
         "endedAt": rfc3339(entry.ended_at),
         "reason": shorten(entry.reason),
+        **({"gapSeconds": entry.gap_s} if entry.gap_s is not None else {}),
     }
 
 

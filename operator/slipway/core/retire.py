@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from slipway.api.types import Rollout
+from slipway.api.types import Placement, Rollout
 from slipway.core.record import Record, Retiring
 from slipway.core.traffic import Confirmation
 
@@ -47,17 +47,29 @@ def retire(
             entries.append(replace(entry, zero_at=now))
             continue
         waited_s = (now - entry.zero_at).total_seconds()
-        hold_s = rollout.scale_down_delay_s if entry.hold else 0
+        hold_s = delay_s(entry, rollout)
         drained = confirmation is not None and confirmation.active.get(entry.revision, 0) == 0
         over = waited_s >= hold_s and (drained or waited_s >= hold_s + rollout.drain_timeout_s)
-        if over and _can_go(record, entry.revision, ready):
+        if over and _can_go(record, entry, ready):
             routed = tuple(item for item in routed if item.revision != entry.revision)
         entries.append(entry)
     return replace(record, retiring=tuple(entries), routed=routed)
 
 
-def _can_go(record: Record, number: int, ready: Mapping[int, int]) -> bool:
-    """What answers stays while nothing that has the traffic does: it is the way back."""
+def delay_s(entry: Retiring, rollout: Rollout) -> int:
+    """How long it stays after its share is gone. Where stable needs its place, not at all."""
+    if entry.hold:
+        return rollout.scale_down_delay_s
+    keeps = entry.aborted and not entry.alone and rollout.placement is not Placement.REPLACE
+    return rollout.abort_scale_down_delay_s if keeps else 0
+
+
+def _can_go(record: Record, entry: Retiring, ready: Mapping[int, int]) -> bool:
+    """What answers stays while nothing that has the traffic does: it is the way back. Recreate's stated gap is the
+    exception: stable has no pods because of this very revision, and has none until it is gone."""
+    if entry.alone:
+        return True
+    number = entry.revision
     others = any(entry.weight and ready.get(entry.revision, 0) for entry in record.routed if entry.revision != number)
     return others or ready.get(number, 0) == 0
 
@@ -69,7 +81,7 @@ def removable(before: Record, confirmation: Confirmation | None, ready: Mapping[
     return tuple(
         entry.revision
         for entry in before.retiring
-        if not before.is_routed(entry.revision) and _can_go(before, entry.revision, ready)
+        if not before.is_routed(entry.revision) and _can_go(before, entry, ready)
     )
 
 
@@ -82,7 +94,7 @@ def forget(record: Record, gone: Iterable[int]) -> Record:
 def next_look_s(record: Record, rollout: Rollout, now: datetime) -> float | None:
     """When a delay or a drain timeout ends, the earliest of them."""
     left = [
-        (rollout.scale_down_delay_s if entry.hold else 0) - (now - entry.zero_at).total_seconds()
+        delay_s(entry, rollout) - (now - entry.zero_at).total_seconds()
         for entry in record.retiring
         if entry.zero_at is not None and record.is_routed(entry.revision)
     ]

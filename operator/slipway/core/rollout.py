@@ -24,8 +24,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.status import Cause, Reason, rfc3339
-from slipway.api.types import Analysis, Pause, Rollout, SetWeight, Step
-from slipway.core import comparison
+from slipway.api.types import (
+    Analysis,
+    AtDeadline,
+    Pause,
+    Placement,
+    Rollout,
+    SetCanaryScale,
+    SetWeight,
+    Step,
+    Strategy,
+)
+from slipway.core import comparison, recreate
 from slipway.core.comparison import Finding
 from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
 
@@ -49,6 +59,7 @@ class Trial:
     verified_weight: int  # percent that every router confirms, 0 unless the table is confirmed
     table_confirmed: bool
     found: tuple[Finding, ...] = ()  # what the counts say of it compared with stable, now
+    alone: bool = False  # stable was stopped for it: nothing else can answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +84,8 @@ def step_hash(rollout: Rollout) -> str:
 
 
 def _step_text(step: Step) -> str:
+    if isinstance(step, SetCanaryScale):
+        return f"scale {step.replicas} {step.percent}"
     if isinstance(step, Analysis):
         return f"analysis {step.min_requests} {step.max_duration_s} {step.on_inconclusive}"
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
@@ -96,15 +109,35 @@ def retarget(record: Record, target: Target) -> Record:
         why = "the spec went back to stable" if reverted else f"revision {update} was applied"
         record = _end(record, outcome, why, target)
     if record.rollout is None and update != record.stable:
-        record = begin(record, update, target.now, direct=record.stable is None)
+        window = update in window_of(record, target.rollout)
+        record = begin(record, update, target, direct=record.stable is None or window, window=window)
     return record
 
 
-def begin(record: Record, revision: int, now: datetime, *, direct: bool) -> Record:
+def window_of(record: Record, rollout: Rollout) -> tuple[int, ...]:
+    """The revisions that were stable last before the present one, as many as rollbackWindow says: they come back without
+    steps, and are never collected."""
+    earlier = sorted(
+        (number for number in record.served if number != record.stable),
+        key=lambda number: (record.served[number], number),
+        reverse=True,
+    )
+    return tuple(earlier[: rollout.rollback_window])
+
+
+def begin(record: Record, revision: int, target: Target, *, direct: bool, window: bool = False) -> Record:
     """A rollout starts; a revision that was about to leave stays."""
+    now = target.now
     return replace(
         record,
-        rollout=RolloutState(revision=revision, started_at=now, progress_at=now, direct=direct),
+        rollout=RolloutState(
+            revision=revision,
+            started_at=now,
+            progress_at=now,
+            direct=direct,
+            window=window,
+            recreate=target.rollout.strategy is Strategy.RECREATE and record.stable is not None,
+        ),
         watch=None,
         retiring=tuple(entry for entry in record.retiring if entry.revision != revision),
         highest_revision=max(record.highest_revision, revision),
@@ -115,15 +148,15 @@ def aim_weight(state: RolloutState, rollout: Rollout) -> int:
     """Percent that the completed steps and the present one ask for."""
     if state.rewinding:
         return 0
-    if state.direct or state.step >= len(rollout.steps):
+    if takes_no_steps(state) or state.step >= len(rollout.steps):
         return 100
     weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
     return weights[-1] if weights else 0
 
 
-def replicas_for(weight: int, replicas: int) -> int:
-    """Pods that carry this share: at least one, never fewer than the share of what stable needs for everything."""
-    return max(1, -(-replicas * weight // 100))
+def takes_no_steps(state: RolloutState) -> bool:
+    """Everything at once, when its pods can carry it."""
+    return state.direct or state.recreate
 
 
 def advance(record: Record, target: Target, trial: Trial) -> Record:
@@ -133,12 +166,15 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     if state is None:
         return record
     if record.stable is not None and (failure := _failure(record, state, target, trial)) is not None:
+        late = failure.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
+        if late and rollout.at_deadline is AtDeadline.PAUSE and not state.recreate:
+            return replace(record, rollout=replace(state, held=True, late=failure.message))
         return reject(record, target, failure)
     state = _clock(state, trial, now)
     record = replace(record, rollout=state)
-    if target.paused or state.held:
+    if (target.paused or state.held) and not trial.alone:
         return record
-    if not state.direct and state.step_hash != step_hash(rollout):
+    if not takes_no_steps(state) and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
         fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, inconclusive=False)
         return replace(record, rollout=replace(fresh, rewinding=edited, progress_at=now))
@@ -162,17 +198,24 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
     rollout, now, cause = target.rollout, target.now, trial.cause
     if cause is not None and cause.reason in _FINAL:
         return cause
-    # It was given traffic and dies. Not the verified weight: the routers may have seen its end before the kubelet did.
-    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and record.weight_of(state.revision) > 0:
+    # It was given traffic and dies, or the whole service waits for it. Not the verified weight: the routers may have seen
+    # its end before the kubelet did.
+    waited_for = record.weight_of(state.revision) > 0 or trial.alone
+    if cause is not None and cause.reason is Reason.CONTAINER_FAILED and waited_for:
         return cause
     if (worse := comparison.failure(trial.found)) is not None:
         return Cause(reason=Reason.ANALYSIS_FAILED, message=worse)
-    if trial.ready >= trial.needed or state.starved or state.held:
+    if trial.ready >= trial.needed:
         return None
-    late_s = (now - state.progress_at).total_seconds() - rollout.progress_deadline_s
-    if late_s <= 0:
+    # While nothing answers no clock stands: neither for a node nor for a person.
+    if (state.starved or state.held) and not trial.alone:
         return None
-    if cause is not None and cause.reason is Reason.WAITING_FOR_CAPACITY:
+    since = state.progress_at
+    if rollout.placement is Placement.REPLACE and record.changed_at is not None:
+        since = max(since, record.changed_at)  # with each move of the weight one more pod may come
+    if (now - since).total_seconds() <= rollout.progress_deadline_s:
+        return None
+    if cause is not None and cause.reason is Reason.WAITING_FOR_CAPACITY and not trial.alone:
         return None
     why = cause.message if cause is not None else f"{trial.ready} of {trial.needed} pods are ready"
     message = f"not ready within {rollout.progress_deadline_s} s (spec.rollout.progressDeadlineSeconds): {why}"
@@ -181,7 +224,7 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
 
 def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
     rollout, now = target.rollout, target.now
-    if state.direct or state.step >= len(rollout.steps):
+    if takes_no_steps(state) or state.step >= len(rollout.steps):
         # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
         whole = record.stable is None or trial.ready >= trial.needed
         if whole and trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
@@ -196,6 +239,10 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
             and trial.ready >= trial.needed
         )
         return _to_step(record, state, now) if reached else record
+    if isinstance(step, SetCanaryScale):
+        # In the table too, so that whoever looks at the pause that follows can ask it by header.
+        there = trial.ready >= trial.needed and trial.table_confirmed and record.is_routed(state.revision)
+        return _to_step(record, state, now) if there else record
     if state.paused_at is None:
         # A pause before any weight still waits until the pods are there: it is for looking at them.
         return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
@@ -246,16 +293,16 @@ def hold(record: Record, now: datetime, *, held: bool) -> Record:
     """A person stops the rollout where it is, or lets it go on; the deadline's clock stands meanwhile."""
     state = record.rollout
     assert state is not None  # the caller has checked it
-    return replace(record, rollout=replace(state, held=held, progress_at=now))
+    return replace(record, rollout=replace(state, held=held, late="", progress_at=now))
 
 
 def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
     old = record.stable
     rolled_back = record.rejected is not None
     outcome = "RolledBack" if rolled_back else "Promoted"
-    counted = f"; {comparison.summary(trial.found)}" if record.watch is not None else ""
-    why = record.rejected.message if record.rejected is not None else f"every step passed, 100 % verified{counted}"
-    retiring = record.retiring if old is None else (*record.retiring, Retiring(revision=old, hold=not rolled_back))
+    why = _why_promoted(record, state, trial)
+    holds = not rolled_back and not state.recreate  # after a Recreate it has no pods that could be a way back
+    retiring = record.retiring if old is None else (*record.retiring, Retiring(revision=old, hold=holds))
     others = [
         Retiring(revision=entry.revision)
         for entry in record.routed
@@ -270,6 +317,17 @@ def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) 
         retiring=(*retiring, *others),
         served={**record.served, state.revision: rfc3339(target.now)},
     ).with_history(_entry(state, outcome, why, target))
+
+
+def _why_promoted(record: Record, state: RolloutState, trial: Trial) -> str:
+    if record.rejected is not None:
+        return record.rejected.message
+    if state.recreate:
+        return "recreated, 100 % verified"
+    if state.window:
+        return "it was stable within spec.rollout.rollbackWindow: no steps, 100 % verified"
+    counted = f"; {comparison.summary(trial.found)}" if record.watch is not None else ""
+    return f"every step passed, 100 % verified{counted}"
 
 
 def reject(record: Record, target: Target, cause: Cause) -> Record:
@@ -299,7 +357,8 @@ def _end(record: Record, outcome: str, why: str, target: Target) -> Record:
     assert state is not None  # every caller has checked it
     ended = replace(record, rollout=None, watch=None)
     if state.revision != record.stable:
-        ended = replace(ended, retiring=(*record.retiring, Retiring(revision=state.revision)))
+        leaves = Retiring(revision=state.revision, aborted=outcome == "Aborted", alone=state.recreate)
+        ended = replace(ended, retiring=(*record.retiring, leaves))
     return ended.with_history(_entry(state, outcome, why, target))
 
 
@@ -311,6 +370,7 @@ def _entry(state: RolloutState, outcome: str, why: str, target: Target) -> Histo
         started_at=state.started_at,
         ended_at=target.now,
         reason=why[:512],
+        gap_s=state.gap_s,
     )
 
 
@@ -321,12 +381,23 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
         return ("Draining" if record.retiring else "Idle", "", None)
     if paused:
         return ("Paused", "spec.paused holds the rollout", None)
+    if state.recreate:
+        return (*recreate.describe(record, state), None)
+    if state.held and state.late:
+        return (
+            "Paused",
+            f"held at the deadline: {state.late}; slipway.dev/action=resume waits on, abort gives up",
+            None,
+        )
     if state.held:
         return (
             "Paused",
             f"held at {record.weight_of(state.revision)} % by hand: slipway.dev/action=resume goes on",
             None,
         )
+    if state.direct and state.window:
+        stage = "Promoting" if record.is_routed(state.revision) else "Provisioning"
+        return (stage, f"revision {state.revision} was stable within rollbackWindow: no steps", None)
     if state.direct:
         return ("Promoting" if record.is_routed(state.revision) else "Provisioning", "", None)
     weight = record.weight_of(state.revision)
@@ -337,6 +408,8 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
     if state.step >= len(rollout.steps):
         return ("Promoting", f"every step passed; raising revision {state.revision} to 100 %", None)
     step = rollout.steps[state.step]
+    if isinstance(step, SetCanaryScale):
+        return ("Stepping", f"bringing revision {state.revision} to its number of pods at {weight} %", None)
     if isinstance(step, Pause):
         if state.paused_at is None:
             return ("Stepping", f"waiting for the pods of revision {state.revision} before the pause", None)

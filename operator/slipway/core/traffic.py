@@ -139,11 +139,12 @@ def next_table(
     confirmed = confirmation is not None and confirmation.complete
     members = confirmation.members if confirmation is not None else {}
     base = stable if stable in present else None
+    alone = frozenset(entry.revision for entry in record.retiring if entry.alone)
     if trial is not None and trial not in present:
         if confirmed and ready.get(trial, 0) > 0:
             present[trial] = 0
-        return _table(_lowered(present, base, trial, ready))
-    after = _lowered(present, base, trial, ready)
+        return _table(_lowered(present, base, trial, ready, alone))
+    after = _lowered(present, base, trial, ready, alone)
     if trial is None or trial == stable:
         return _table(after)
     now_weight = after[trial]
@@ -167,13 +168,16 @@ def next_table(
     return _table(after)
 
 
-def _lowered(present: dict[int, int], base: int | None, trial: int | None, ready: Mapping[int, int]) -> dict[int, int]:
+def _lowered(
+    present: dict[int, int], base: int | None, trial: int | None, ready: Mapping[int, int], alone: frozenset[int]
+) -> dict[int, int]:
     """Whoever is neither stable nor on trial loses its share to stable, at once. Without a stable it keeps the share
-    until the new candidate can take it: it is all that answers."""
+    until the new candidate can take it: it is all that answers. What stands `alone` loses it although stable has no pods:
+    they come only when it is gone (strategy Recreate)."""
     after = dict(present)
     if base is not None:
         for number in after:
-            if number not in (base, trial) and _can_take(base, number, ready):
+            if number not in (base, trial) and (number in alone or _can_take(base, number, ready)):
                 after[base] += after[number]
                 after[number] = 0
     return after

@@ -100,6 +100,37 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("tiny shared memory", runtime(shmSize="1"), "spec.runtime.shmSize must be at least 1Mi"),
     ("a step of two kinds", steps({"setWeight": 5, "pause": {}}), "a step has exactly one of setWeight, pause"),
     ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight, pause"),
+    (
+        "a scale of two kinds",
+        steps({"setCanaryScale": {"replicas": 1, "weightPercent": 5}}),
+        "setCanaryScale has exactly",
+    ),
+    ("a scale of no kind", steps({"setCanaryScale": {}}), "setCanaryScale has exactly one field"),
+    ("no match", steps({"setCanaryScale": {"matchTrafficWeight": False}}), "matchTrafficWeight can only be true"),
+    (
+        "steps for another strategy",
+        rollout(strategy="BlueGreen", canary={"steps": [{"setWeight": 5}]}),
+        "spec.rollout.canary has steps for strategy Canary only",
+    ),
+    ("colours for another strategy", rollout(blueGreen={}), "spec.rollout.blueGreen is for strategy BlueGreen only"),
+    (
+        "a delay of what waits for a person",
+        rollout(strategy="BlueGreen", blueGreen={"autoPromotion": False, "autoPromotionDelaySeconds": 5}),
+        "autoPromotionDelaySeconds is for automatic promotion",
+    ),
+    (
+        "two whole colours in the place of one",
+        model_deployment(replicas=2, rollout={"strategy": "BlueGreen", "placement": "Replace"}),
+        "placement Replace is for strategy Canary only",
+    ),
+    (
+        "pods beside the weight where there is no place",
+        model_deployment(
+            replicas=2, rollout={"placement": "Replace", "canary": {"steps": [{"setCanaryScale": {"replicas": 1}}]}}
+        ),
+        "with placement Replace the pods follow the weight",
+    ),
+    ("one pod gives way", rollout(placement="Replace"), "placement Replace needs spec.replicas of at least 2"),
 ]
 # Rules that only an edit can break; test_edits.py has their examples.
 TRANSITIONS = ("spec.modelName cannot be",)
@@ -159,8 +190,14 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("pause of no time", steps({"pause": {"durationSeconds": 0}}), "steps[0].pause.durationSeconds: Invalid value"),
     ("pause as a number", steps({"pause": 60}), "spec.rollout.canary.steps[0].pause: Invalid value"),
     ("33 steps", steps(*[{"setWeight": 1}] * 33), "spec.rollout.canary.steps: Too many: 33"),
-    ("strategy of a later release", rollout(strategy="BlueGreen"), "spec.rollout.strategy: Unsupported value"),
-    ("placement of a later release", rollout(placement="Replace"), "spec.rollout.placement: Unsupported value"),
+    ("strategy of a later release", rollout(strategy="Linear"), "spec.rollout.strategy: Unsupported value"),
+    ("placement of a later release", rollout(placement="Auto"), "spec.rollout.placement: Unsupported value"),
+    (
+        "deadline of a later release",
+        rollout(progressDeadlineAction="Retry"),
+        "progressDeadlineAction: Unsupported value",
+    ),
+    ("ready before the start", rollout(minReadySeconds=-1), "spec.rollout.minReadySeconds: Invalid value"),
     ("no time to load", rollout(progressDeadlineSeconds=0), "spec.rollout.progressDeadlineSeconds: Invalid value"),
     ("drain into the past", rollout(drainTimeoutSeconds=-1), "spec.rollout.drainTimeoutSeconds: Invalid value"),
     ("paused in words", model_deployment(paused="yes"), "spec.paused: Invalid value"),
@@ -236,4 +273,4 @@ def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask
     manifest = steps({"setWeight": 5}, {"golden": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
-    assert "a step has exactly one of setWeight, pause and analysis" in answer.message
+    assert "a step has exactly one of setWeight, pause, setCanaryScale and analysis" in answer.message

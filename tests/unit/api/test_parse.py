@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from slipway.api.parse import parse_spec, parse_storage_uri
-from slipway.api.types import Analysis, ErrorCriterion, Judging, LatencyCriterion, Pause, Rollout, SetWeight
+from slipway.api.types import (
+    Analysis,
+    ErrorCriterion,
+    Judging,
+    LatencyCriterion,
+    Pause,
+    Rollout,
+    SetCanaryScale,
+    SetWeight,
+)
 from slipway.errors import SpecError
 from tests.support.builders import model_deployment, rollout
 
@@ -82,10 +91,75 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
     assert (spec.paused, spec.revision_history_limit) == (True, 0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "steps"),
+    [
+        (None, (SetCanaryScale(percent=100),)),
+        ({"autoPromotionDelaySeconds": 60}, (SetCanaryScale(percent=100), Pause(60))),
+        ({"autoPromotion": False}, (SetCanaryScale(percent=100), Pause(None))),
+    ],
+)
+def test_blue_green_becomes_steps(fields: dict[str, Any] | None, steps: tuple[Any, ...]) -> None:
+    written = {"strategy": "BlueGreen", **({"blueGreen": fields} if fields is not None else {})}
+    assert parse_spec(model_deployment(rollout=written)).rollout.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("scale", "step"),
+    [
+        ({"replicas": 0}, SetCanaryScale(replicas=0)),
+        ({"weightPercent": 50}, SetCanaryScale(percent=50)),
+        ({"matchTrafficWeight": True}, SetCanaryScale()),
+    ],
+)
+def test_a_number_of_pods_is_read_in_each_of_its_three_ways(scale: dict[str, Any], step: SetCanaryScale) -> None:
+    assert parse_spec(model_deployment(rollout=rollout({"setCanaryScale": scale}))).rollout.steps == (step,)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "written", "words"),
+    [
+        (1, {"placement": "Replace"}, "spec.rollout.placement: is Replace with spec.replicas 1, expected at least 2"),
+        (2, {"placement": "Replace", "strategy": "BlueGreen"}, "spec.rollout.placement: is Replace, expected Surge"),
+        (
+            2,
+            {"placement": "Replace", "strategy": "Recreate"},
+            "spec.rollout.placement: is Replace, expected to be absent",
+        ),
+        (
+            2,
+            rollout({"setCanaryScale": {"replicas": 1}}, placement="Replace"),
+            "spec.rollout.placement: is Replace, expected Surge where a step is setCanaryScale",
+        ),
+        (1, {"strategy": "Recreate", "canary": {"steps": []}}, "spec.rollout.canary: is set, expected to be absent"),
+        (1, {"blueGreen": {}}, "spec.rollout.blueGreen: is set, expected to be absent with strategy Canary"),
+        (
+            1,
+            {"strategy": "BlueGreen", "blueGreen": {"autoPromotion": False, "autoPromotionDelaySeconds": 5}},
+            "spec.rollout.blueGreen.autoPromotionDelaySeconds: is 5, expected to be absent",
+        ),
+        (1, rollout({"setCanaryScale": {}}), "setCanaryScale: has no field, expected exactly one of replicas"),
+        (1, rollout({"setCanaryScale": {"replicas": 1, "weightPercent": 1}}), "has replicas, weightPercent, expected"),
+        (1, rollout({"setCanaryScale": {"matchTrafficWeight": False}}), "has matchTrafficWeight, expected exactly one"),
+        (
+            1,
+            rollout({"setCanaryScale": {"weightPercent": 101}}),
+            "weightPercent: is 101, expected a whole number from 0",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_and_not_silently_left_out(
+    replicas: int, written: dict[str, Any], words: str
+) -> None:
+    assert words in refused(replicas=replicas, rollout=written)
+
+
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
     words = refused(rollout=rollout({"setWeight": 5}, {"golden": {}}))
-    assert words == "spec.rollout.canary.steps[1]: has golden, expected exactly one of setWeight, pause and analysis"
+    assert words == (
+        "spec.rollout.canary.steps[1]: has golden, expected exactly one of setWeight, pause, setCanaryScale and analysis"
+    )
 
 
 STEP = "spec.rollout.canary.steps"
@@ -102,15 +176,26 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 0.5})}, f"{STEP}[0].setWeight: is 0.5"),
         ({"rollout": rollout({"setWeight": True})}, f"{STEP}[0].setWeight: is True"),
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
-        ({"rollout": rollout({})}, f"{STEP}[0]: has no field, expected exactly one of setWeight, pause and analysis"),
+        (
+            {"rollout": rollout({})},
+            f"{STEP}[0]: has no field, expected exactly one of setWeight, pause, setCanaryScale and analysis",
+        ),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
         ({"rollout": rollout({"pause": 60})}, f"{STEP}[0].pause: is a int, expected an object"),
         ({"rollout": rollout({"pause": {"durationSeconds": 0}})}, f"{STEP}[0].pause.durationSeconds: is 0"),
         ({"rollout": rollout(*[{"setWeight": 1}] * 33)}, f"{STEP}: has 33 entries, expected at most 32"),
         ({"rollout": {"canary": {"steps": {"setWeight": 1}}}}, f"{STEP}: is a dict, expected a list"),
-        ({"rollout": {"strategy": "BlueGreen"}}, "spec.rollout.strategy: is 'BlueGreen', expected one of Canary"),
-        ({"rollout": {"placement": "Replace"}}, "spec.rollout.placement: is 'Replace', expected one of Surge"),
+        ({"rollout": {"strategy": "Linear"}}, "spec.rollout.strategy: is 'Linear', expected one of Canary, BlueGreen"),
+        ({"rollout": {"placement": "Auto"}}, "spec.rollout.placement: is 'Auto', expected one of Surge, Replace"),
+        (
+            {"rollout": {"progressDeadlineAction": "Wait"}},
+            "progressDeadlineAction: is 'Wait', expected one of Abort, Pause",
+        ),
+        ({"rollout": {"minReadySeconds": -1}}, "spec.rollout.minReadySeconds: is -1"),
+        ({"rollout": {"abortScaleDownDelaySeconds": "1"}}, "spec.rollout.abortScaleDownDelaySeconds: is '1'"),
+        ({"rollout": {"rollbackWindow": {"revisions": -1}}}, "spec.rollout.rollbackWindow.revisions: is -1"),
+        ({"rollout": {"rollbackWindow": 3}}, "spec.rollout.rollbackWindow: is a int, expected an object"),
         ({"rollout": rollout(progressDeadlineSeconds=0)}, "spec.rollout.progressDeadlineSeconds: is 0"),
         ({"rollout": rollout(scaleDownDelaySeconds=-1)}, "spec.rollout.scaleDownDelaySeconds: is -1"),
         ({"paused": "yes"}, "spec.paused: is 'yes', expected true or false"),

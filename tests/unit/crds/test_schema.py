@@ -10,9 +10,20 @@ import pytest
 import yaml
 
 from slipway.api import names
-from slipway.api.parse import FORMATS, MAX_STEPS, ON_INCONCLUSIVE, PLACEMENTS, STRATEGIES, parse_spec
+from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STRATEGIES, parse_spec
+from slipway.api.parse_analysis import ON_INCONCLUSIVE
 from slipway.api.status import ConditionType
-from slipway.api.types import Analysis, ErrorCriterion, LatencyCriterion, Pause, SetWeight
+from slipway.api.types import (
+    Analysis,
+    ErrorCriterion,
+    LatencyCriterion,
+    Pause,
+    Placement,
+    Rollout,
+    SetCanaryScale,
+    SetWeight,
+    Strategy,
+)
 from slipway.build.triton_pod import triton_environment
 from slipway.core.analysis import Verdict
 from slipway.errors import SpecError
@@ -66,7 +77,13 @@ def test_every_integer_has_a_width_and_a_lower_bound(field: Field) -> None:
 
 
 # A boolean can never learn a third value (Kubernetes API conventions, "Primitive types"), so each one is a decision.
-BOOLEANS = {"spec.paused", "spec.rollout.analysis.errors.enabled", "status.revisions[].outdated"}
+BOOLEANS = {
+    "spec.paused",
+    "spec.rollout.analysis.errors.enabled",
+    "spec.rollout.blueGreen.autoPromotion",  # Argo Rollouts has it so; a third way would be a strategy of its own
+    "spec.rollout.canary.steps[].setCanaryScale.matchTrafficWeight",
+    "status.revisions[].outdated",
+}
 
 
 def test_no_float_no_untyped_field_and_no_boolean_but_those_decided_on() -> None:
@@ -133,20 +150,29 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
         "placement",
         "canary",
         "analysis",
+        "blueGreen",
         "progressDeadlineSeconds",
+        "progressDeadlineAction",
+        "minReadySeconds",
         "scaleDownDelaySeconds",
+        "abortScaleDownDelaySeconds",
         "drainTimeoutSeconds",
+        "rollbackWindow",
     }
     assert below("spec.rollout.canary") == {"steps"}
-    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause", "analysis"}
+    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause", "setCanaryScale", "analysis"}
     assert below("spec.rollout.canary.steps[].analysis") == {"minRequests", "maxDurationSeconds", "onInconclusive"}
     assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent"}
     assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent"}
+    assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weightPercent", "matchTrafficWeight"}
+    assert below("spec.rollout.blueGreen") == {"autoPromotion", "autoPromotionDelaySeconds"}
+    assert below("spec.rollout.rollbackWindow") == {"revisions"}
     assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
     assert BY_PATH["spec.rollout.strategy"].schema["enum"] == list(STRATEGIES)
     assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
+    assert BY_PATH["spec.rollout.progressDeadlineAction"].schema["enum"] == list(AT_DEADLINE)
     assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
     on_inconclusive = BY_PATH["spec.rollout.canary.steps[].analysis.onInconclusive"]
     assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
@@ -179,6 +205,9 @@ def test_the_defaults_that_the_descriptions_promise_are_those_of_the_operator() 
         "spec.rollout.analysis.latency.percentile": LatencyCriterion().percentile,
         "spec.rollout.analysis.latency.maxIncreasePercent": LatencyCriterion().max_increase_percent,
         "spec.rollout.analysis.falseAlarmPercent": spec.rollout.judging.false_alarm_percent,
+        "spec.rollout.abortScaleDownDelaySeconds": spec.rollout.abort_scale_down_delay_s,
+        "spec.rollout.minReadySeconds": spec.rollout.min_ready_s,
+        "spec.rollout.rollbackWindow.revisions": spec.rollout.rollback_window,
         "spec.revisionHistoryLimit": spec.revision_history_limit,
         "spec.traffic.router.replicas": spec.router_replicas,
         "spec.runtime.startupTimeoutSeconds": spec.runtime.startup_timeout_s,
@@ -244,11 +273,23 @@ def test_every_example_can_be_parsed_by_the_operator(path: Any) -> None:
     assert parsed.model.source.claim == "models"
 
 
-def test_there_is_a_minimal_a_gpu_a_cpu_and_a_canary_example() -> None:
-    assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu", "canary"}
+def test_there_is_an_example_of_the_least_of_each_machine_and_of_each_way_to_roll_out() -> None:
+    ways = {"canary", "blue-green", "replace", "recreate"}
+    assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu", *ways}
+
+
+def example(name: str) -> Rollout:
+    text = (CRD_PATH.parent / "examples" / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse_spec(yaml.safe_load(text)).rollout
 
 
 def test_the_canary_example_shows_every_kind_of_step() -> None:
-    parsed = parse_spec(yaml.safe_load((CRD_PATH.parent / "examples" / "canary.yaml").read_text(encoding="utf-8")))
-    assert parsed.rollout.steps == (SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None))
-    assert parsed.rollout.judging.metrics == ("errors", "latency")
+    steps = (SetCanaryScale(replicas=1), SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None))
+    assert example("canary").steps == steps
+    assert example("canary").judging.metrics == ("errors", "latency")
+
+
+def test_the_other_examples_show_what_they_are_named_for() -> None:
+    assert example("blue-green").steps == (SetCanaryScale(percent=100), Pause(None))
+    assert example("replace").placement is Placement.REPLACE
+    assert example("recreate").strategy is Strategy.RECREATE

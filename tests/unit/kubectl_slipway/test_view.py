@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from kubectl_slipway import plain
 from kubectl_slipway.pods import Mood, clean, pod_line
 from kubectl_slipway.view import StepState, View, absent, view
+from slipway.api.parse import parse_spec
+from tests.support.builders import model_deployment
 from tests.unit.kubectl_slipway import objects
 
 
@@ -201,3 +204,40 @@ def test_a_pod_has_one_state_and_its_reason(status: dict[str, Any], state: str, 
 
 def test_words_of_a_model_cannot_steer_the_terminal() -> None:
     assert clean("good\x1b[2J\x1b[1;1Hbad\r\nworse") == "good [2J [1;1Hbad worse"
+
+
+@pytest.mark.parametrize(
+    ("fields", "texts"),
+    [
+        ({}, ["scale to 100 %", "100 %"]),
+        ({"autoPromotionDelaySeconds": 60}, ["scale to 100 %", "pause 1 m", "100 %"]),
+        ({"autoPromotion": False}, ["scale to 100 %", "pause until promoted", "100 %"]),
+    ],
+)
+def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(
+    fields: dict[str, Any], texts: list[str]
+) -> None:
+    model, _ = objects.stepping()
+    model["spec"]["rollout"] = {"strategy": "BlueGreen", "blueGreen": fields}
+    parsed = parse_spec(model_deployment(rollout=model["spec"]["rollout"]))
+    model["status"]["rollout"]["stepCount"] = len(parsed.rollout.steps)
+    assert [text for text, _ in steps(view(model))] == texts
+
+
+def test_the_number_of_pods_is_a_step_with_words_of_its_own() -> None:
+    model, _ = objects.stepping()
+    scales = [{"replicas": 3}, {"weightPercent": 50}, {"matchTrafficWeight": True}]
+    model["spec"]["rollout"]["canary"]["steps"] = [{"setCanaryScale": scale} for scale in scales]
+    model["status"]["rollout"]["stepCount"] = 3
+    assert [text for text, _ in steps(view(model))] == ["scale to 3", "scale to 50 %", "scale by weight", "100 %"]
+
+
+def test_recreate_has_no_steps_and_history_tells_its_gap() -> None:
+    model, _ = objects.stepping()
+    model["spec"]["rollout"] = {"strategy": "Recreate"}
+    model["status"]["rollout"]["stepCount"] = 0
+    entry = {"revision": 2, "version": "1.2.0", "outcome": "Promoted", "reason": "recreated", "gapSeconds": 75}
+    model["status"]["history"] = [{**entry, "endedAt": "2026-11-22T10:00:00Z"}]
+    shown = view(model)
+    assert steps(shown) == []
+    assert "nothing answered for 1 m 15 s" in plain.history_line(shown.history[0], None)

@@ -1,0 +1,87 @@
+"""Reads how a new revision is compared with stable: spec.rollout.analysis, and the step `analysis`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slipway.api.types import (
+    Analysis,
+    ErrorCriterion,
+    Json,
+    Judging,
+    LatencyCriterion,
+    SetWeight,
+    Step,
+)
+from slipway.api.values import boolean, mapping, one_of, whole
+from slipway.errors import SpecError
+
+ON_INCONCLUSIVE = ("Pause", "Abort", "Promote")
+
+
+def analysis_step(written: Mapping[str, Json], path: str) -> Analysis:
+    return Analysis(
+        min_requests=whole(
+            written.get("minRequests"), f"{path}.minRequests", default=Analysis().min_requests, minimum=1
+        ),
+        max_duration_s=whole(
+            written.get("maxDurationSeconds"),
+            f"{path}.maxDurationSeconds",
+            default=Analysis().max_duration_s,
+            minimum=1,
+        ),
+        on_inconclusive=one_of(written.get("onInconclusive"), f"{path}.onInconclusive", ON_INCONCLUSIVE),
+    )
+
+
+def refuse_endless_steps(steps: tuple[Step, ...], asked: Judging, path: str) -> None:
+    """An analysis that could never come to a verdict would end as onInconclusive says, with Promote unseen by anybody."""
+    weight = 0
+    for index, step in enumerate(steps):
+        if isinstance(step, SetWeight):
+            weight = step.weight
+        elif isinstance(step, Analysis) and not asked.metrics:
+            raise SpecError(
+                f"{path}[{index}].analysis", "has nothing to judge: spec.rollout.analysis has no metric that is enabled"
+            )
+        elif isinstance(step, Analysis) and not 0 < weight < 100:
+            raise SpecError(
+                f"{path}[{index}].analysis",
+                f"compares at {weight} %, expected a setWeight from 1 to 99 before it: both revisions need requests",
+            )
+
+
+def judging(written: Mapping[str, Json], path: str) -> Judging:
+    errors = mapping(written.get("errors"), f"{path}.errors")
+    latency = written.get("latency")
+    is_enabled = errors.get("enabled") is None or boolean(errors["enabled"], f"{path}.errors.enabled")
+    return Judging(
+        errors=ErrorCriterion(max_increase_percent=_increase(errors, f"{path}.errors", ErrorCriterion()))
+        if is_enabled
+        else None,
+        latency=None if latency is None else _parse_latency(mapping(latency, f"{path}.latency"), f"{path}.latency"),
+        false_alarm_percent=whole(
+            written.get("falseAlarmPercent"),
+            f"{path}.falseAlarmPercent",
+            default=Judging().false_alarm_percent,
+            minimum=1,
+            maximum=20,
+        ),
+    )
+
+
+def _parse_latency(written: Mapping[str, Json], path: str) -> LatencyCriterion:
+    percentile = whole(
+        written.get("percentile"), f"{path}.percentile", default=LatencyCriterion().percentile, minimum=50, maximum=99
+    )
+    return LatencyCriterion(percentile=percentile, max_increase_percent=_increase(written, path, LatencyCriterion()))
+
+
+def _increase(written: Mapping[str, Json], path: str, default: ErrorCriterion | LatencyCriterion) -> int:
+    return whole(
+        written.get("maxIncreasePercent"),
+        f"{path}.maxIncreasePercent",
+        default=default.max_increase_percent,
+        minimum=1,
+        maximum=100,
+    )

@@ -1,0 +1,86 @@
+"""Reads what a strategy has of its own (blueGreen, setCanaryScale) and refuses what does not go together.
+
+BlueGreen becomes steps of the one rollout machine:
+
+    autoPromotion: true                      whole at 0 % ▶ everything
+    autoPromotionDelaySeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
+    autoPromotion: false                     whole at 0 % ▶ pause until somebody promotes ▶ everything
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.api.types import Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
+from slipway.api.values import boolean, mapping, whole
+from slipway.errors import SpecError
+
+_WHOLE = SetCanaryScale(percent=100)
+
+
+def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
+    fields = mapping(written, path)
+    automatic = boolean(fields.get("autoPromotion"), f"{path}.autoPromotion", default=True)
+    delay_s = whole(fields.get("autoPromotionDelaySeconds"), f"{path}.autoPromotionDelaySeconds", default=0, minimum=0)
+    if not automatic and delay_s:
+        raise SpecError(
+            f"{path}.autoPromotionDelaySeconds", f"is {delay_s}, expected to be absent while autoPromotion is false"
+        )
+    if not automatic:
+        return (_WHOLE, Pause(None))
+    return (_WHOLE, Pause(delay_s)) if delay_s else (_WHOLE,)
+
+
+def canary_scale(written: Any, path: str) -> SetCanaryScale:
+    fields = mapping(written, path)
+    given = sorted(key for key, value in fields.items() if value is not None)
+    if given == ["replicas"]:
+        return SetCanaryScale(replicas=whole(fields["replicas"], f"{path}.replicas", default=0, minimum=0))
+    if given == ["weightPercent"]:
+        percent = whole(fields["weightPercent"], f"{path}.weightPercent", default=0, minimum=0, maximum=100)
+        return SetCanaryScale(percent=percent)
+    if given == ["matchTrafficWeight"] and boolean(fields["matchTrafficWeight"], f"{path}.matchTrafficWeight"):
+        return SetCanaryScale()
+    raise SpecError(
+        path,
+        f"has {', '.join(given) or 'no field'}, expected exactly one of replicas, weightPercent and matchTrafficWeight: "
+        "true",
+    )
+
+
+def refuse_contradictions(
+    rollout: Mapping[str, Json], strategy: Strategy, placement: Placement, steps: tuple[Step, ...]
+) -> None:
+    """What no order of pods could carry out, or what would silently be left out."""
+    path = "spec.rollout"
+    if rollout.get("canary") is not None and strategy is not Strategy.CANARY:
+        raise SpecError(
+            f"{path}.canary", f"is set, expected to be absent with strategy {strategy}: it has no such steps"
+        )
+    if rollout.get("blueGreen") is not None and strategy is not Strategy.BLUE_GREEN:
+        raise SpecError(f"{path}.blueGreen", f"is set, expected to be absent with strategy {strategy}")
+    if placement is not Placement.REPLACE:
+        return
+    if strategy is Strategy.BLUE_GREEN:
+        raise SpecError(
+            f"{path}.placement",
+            "is Replace, expected Surge with strategy BlueGreen: two whole colours stand side by side",
+        )
+    if strategy is Strategy.RECREATE:
+        raise SpecError(f"{path}.placement", "is Replace, expected to be absent with strategy Recreate")
+    if any(isinstance(step, SetCanaryScale) for step in steps):
+        raise SpecError(
+            f"{path}.placement",
+            "is Replace, expected Surge where a step is setCanaryScale: with Replace the pods follow the weight",
+        )
+
+
+def refuse_too_few(rollout: Rollout, replicas: int) -> None:
+    """One pod cannot give way and serve."""
+    if rollout.placement is Placement.REPLACE and replicas < 2:
+        raise SpecError(
+            "spec.rollout.placement",
+            f"is Replace with spec.replicas {replicas}, expected at least 2: one pod gives way while the others serve. "
+            "Where a model fits only once, set strategy to Recreate, which has a gap",
+        )

@@ -45,6 +45,7 @@ class Campaign:
 
         async def work(lane: Lane) -> None:
             while queue:
+                self.ground.check()
                 plan, number, tries = queue.pop(0)
                 still_s = LONG_STILL_S if number % LONG_EVERY == LONG_EVERY - 1 else STILL_S
                 run = await lane.run(plan, self.references[plan.workload], still_s=still_s, keep=keep)

@@ -63,6 +63,12 @@ class Ground:
     directory: Path
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
+    def check(self) -> None:
+        """Raises what one of the watchers died of: a blind monitor must not pass anything."""
+        self.truth.check()
+        self.sampler.check()
+        self.pulse.check()
+
 
 @dataclass(slots=True)
 class Run:
@@ -122,9 +128,7 @@ class Lane:
             await self._prepare(namespace)
             await operator.start()
             acted_s = await self._play(WORKLOADS[plan.workload], stage, perturbation, session, result, reference)
-            ground.truth.check()
-            ground.sampler.check()
-            ground.pulse.check()
+            ground.check()
             await asyncio.sleep(0.3)  # the last look at the routers
             blind_until = perturbation.over_at if _is_blinding(plan) else 0.0
             result.violations = Safety(world, session.journal, tables, ground.pulse, blind_until).run()

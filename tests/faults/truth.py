@@ -137,6 +137,9 @@ class Truth:
             async with self._client.session.get(
                 self._client.server + path, params=query, timeout=aiohttp.ClientTimeout(total=None)
             ) as answer:
+                if answer.status in (429, 500, 503, 504):  # busy or starting; 410 would mean that events are lost
+                    await asyncio.sleep(0.5)
+                    return version
                 answer.raise_for_status()
                 while line := await answer.content.readline():
                     version = self._take(resource, orjson.loads(line))

@@ -205,7 +205,7 @@ class _Pass(Facts):
         """What the record keeps of it: everything in a pass that writes the record anyway, else only when it is due."""
         now, weight = self.snapshot.now, before.weight
         if confirmation is not None and confirmation.complete:
-            weight = confirmation.weight_of(before.canary)
+            weight = self.before.weight_of(before.canary)  # a pod that comes and goes closes no segment
         if record == self.before and not watching.is_due(before, seen, weight=weight, now=now):
             return before
         return watching.written(before, seen, weight=weight, now=now)

@@ -65,10 +65,6 @@ class Watch:
     threshold_ms: int | None = None  # above it an answer is slow; None: not known yet, or not asked for
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by router
 
-    @property
-    def requests(self) -> int:
-        return max((found.canary.requests for found in self.evidence.values()), default=0)
-
     def to_json(self) -> dict[str, Json]:
         """Small: a few hundred bytes for each metric, a few dozen for each router."""
         return {

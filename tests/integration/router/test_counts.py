@@ -4,7 +4,6 @@ numbers and by no others."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import aiohttp
 import grpc
@@ -53,7 +52,7 @@ async def ask(bed: Bed, http: int = 0, over_grpc: int = 0) -> Answers:
 
 
 @pytest.fixture
-async def canary(bed: Bed) -> AsyncIterator[FakeTriton]:
+async def canary(bed: Bed) -> FakeTriton:
     """Revision 2 with every request of the split, over revision 1."""
     await bed.router({1: 0, 2: 100}, stable=1)
     return bed.pods[2][0]

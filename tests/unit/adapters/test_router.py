@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.adapters.router import STATS_FILTER, Routers, parse_stats
+from slipway.adapters.router import STATS_FILTER, Routers, parse_stats, stats_query
+from slipway.core.snapshot import Comparison, Tally
 from slipway.errors import Unreachable
 from tests.unit.adapters.fake_http import FakeSession
 
@@ -144,3 +146,44 @@ async def test_impossible_counts_are_ignored() -> None:
     text = "cluster.r1-http.membership_healthy: -5\ncluster.r1-grpc.membership_healthy: " + "9" * 40
     asked, _ = router(stats=(200, text))
     assert (await asked.inspect("10.0.0.7")).healthy_members == {}
+
+
+COUNTS = """\
+cluster.r2-over-r1-http.upstream_rq_completed: 20
+cluster.r2-over-r1-http.upstream_rq_2xx: 17
+cluster.r2-over-r1-http.upstream_rq_retry_success: 1
+cluster.r2-over-r1-grpc.grpc.inference.GRPCInferenceService.ModelInfer.success: 8
+cluster.r2-over-r1-grpc.grpc.inference.GRPCInferenceService.ModelInfer.failure: 2
+cluster.r2-http.upstream_rq_total: 21
+cluster.r2-http.upstream_cx_destroy_local_with_active_rq: 1
+cluster.r2-grpc.upstream_rq_total: 10
+cluster.r1-http.upstream_rq_completed: 90
+cluster.r1-http.upstream_rq_2xx: 89
+cluster.r1-http.upstream_rq_time: B1(0,10) B2(0,80) B1.8e+06(0,90)
+"""
+ASKED = Comparison(canary=2, stable=1, with_latency=True)
+
+
+async def test_counters_of_a_comparison_come_with_the_same_request_and_only_when_asked_for() -> None:
+    asked, fake = router(stats=(200, STATS + COUNTS))
+    assert (await asked.inspect("10.0.0.7")).tallies == {}
+    assert (await asked.inspect("10.0.0.7", ASKED)).tallies == {
+        2: Tally(requests=31, bad=7, attempts=31),
+        1: Tally(requests=90, bad=1, attempts=0, timed=90, at_most={1: 10, 2: 80, 1_800_000: 90}),
+    }
+    assert len(fake.asked) == 4
+    assert "histogram_buckets" in fake.asked[-1]
+
+
+def test_the_filter_of_a_comparison_finds_all_that_is_counted_and_nothing_of_other_revisions() -> None:
+    wanted = re.compile(unquote(stats_query(ASKED)).partition("filter=")[2].partition("&")[0])
+    assert all(wanted.search(line.partition(":")[0]) for line in (STATS + COUNTS).splitlines())
+    for name in ("cluster.r3-over-r1-http.upstream_rq_completed", "cluster.r2-pin-http.upstream_rq_total"):
+        assert not wanted.search(name)
+
+
+async def test_counters_that_are_no_numbers_count_nothing() -> None:
+    text = "cluster.r1-http.upstream_rq_completed: -5\ncluster.r1-http.upstream_rq_2xx: 9\n"
+    text += "cluster.r1-grpc.grpc.inference.GRPCInferenceService.ModelInfer.success: x\n"
+    asked, _ = router(stats=(200, STATS + text))
+    assert (await asked.inspect("10.0.0.7", ASKED)).tallies[1] == Tally()

@@ -12,8 +12,12 @@ from slipway.core.record import read_record
 from tests.support.world import World
 from tests.unit.core.test_takeover import condition, events, model, serving
 
-AT_10 = [{"setWeight": 10}, {"pause": {}}]
-ANALYSED = [{"setWeight": 10}, {"analysis": {"minRequests": 200, "maxDurationSeconds": 600}}, {"pause": {}}]
+AT_10: list[dict[str, Any]] = [{"setWeight": 10}, {"pause": {}}]
+ANALYSED: list[dict[str, Any]] = [
+    {"setWeight": 10},
+    {"analysis": {"minRequests": 200, "maxDurationSeconds": 600}},
+    {"pause": {}},
+]
 
 
 def on_trial(steps: list[dict[str, Any]] | None = None, **rollout: Any) -> World:

@@ -278,7 +278,11 @@ def _promote(record: Record, state: RolloutState, target: Target) -> Record:
         previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
         rollout=None,
         retiring=(*retiring, *others),
-        served={**record.served, state.revision: rfc3339(target.now)},
+        # What a person took back is no version to return to without a look.
+        served={
+            **{number: moment for number, moment in record.served.items() if not (rolled_back and number == old)},
+            state.revision: rfc3339(target.now),
+        },
     ).with_history(_entry(state, outcome, why, target))
 
 

@@ -78,7 +78,8 @@ class _Pass(Facts):
         table = self._render(self.before) if self.before.routed else None
         strict, shown = self._confirmations(table)
         after, may_remove = self._decide(strict)
-        gone = () if self._is_held(after) else removable(self.before, strict, self.ready)
+        leaving = () if self._is_held(after) else removable(self.before, strict, self.ready)
+        gone = tuple(number for number in leaving if after.retires(number) is not None)  # not one that is wanted again
         planned = self._sizes(after, strict, gone)
         deletions: list[Delete] = []
         for number in self._without_pods(gone, planned):

@@ -315,7 +315,11 @@ def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) 
         rollout=None,
         watch=None,
         retiring=(*retiring, *others),
-        served={**record.served, state.revision: rfc3339(target.now)},
+        # What a person took back is no version to return to without a look.
+        served={
+            **{number: moment for number, moment in record.served.items() if not (rolled_back and number == old)},
+            state.revision: rfc3339(target.now),
+        },
     ).with_history(_entry(state, outcome, why, target))
 
 

@@ -380,6 +380,20 @@ def test_a_version_outside_of_the_window_takes_the_steps() -> None:
     assert {1: 10, 3: 90} in shares(it)
 
 
+def test_a_version_that_a_person_rolled_back_takes_the_steps_again() -> None:
+    it = serving(1, rollbackWindow={"revisions": 3}, canary=steps({"setWeight": 10}, {"pause": {}}))
+    it.edit(model=model("2"))
+    it.run(20)
+    it.annotate(action="promote-full", id="p")
+    it.run(40)
+    it.annotate(action="rollback", id="r")
+    it.run(40)
+    assert it.weights() == {1: 100}
+    it.annotate(action="retry", id="t")
+    it.run(20)
+    assert it.weights() == {1: 90, 2: 10}
+
+
 def test_what_is_inside_the_window_is_never_collected() -> None:
     it = serving(1, rollbackWindow={"revisions": 2})
     it.edit(revisionHistoryLimit=0)

@@ -297,10 +297,10 @@ def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
         steps: Sequence[JsonObject] = (rollout.get("canary") or {}).get("steps") or ()
         return steps
     fields = rollout.get("blueGreen") or {}
-    whole = {"setCanaryScale": {"weightPercent": 100}}
-    if fields.get("autoPromotion") is False:
+    whole = {"setCanaryScale": {"weight": 100}}
+    if fields.get("autoPromotionEnabled") is False:
         return (whole, {"pause": {}})
-    delay = fields.get("autoPromotionDelaySeconds")
+    delay = fields.get("autoPromotionSeconds")
     return (whole, {"pause": {"durationSeconds": delay}}) if delay else (whole,)
 
 
@@ -329,8 +329,8 @@ def _step(step: JsonObject) -> str:
 def _scale(scale: JsonObject) -> str:
     if scale.get("replicas") is not None:
         return f"scale to {scale['replicas']}"
-    if scale.get("weightPercent") is not None:
-        return f"scale to {percent(scale['weightPercent'])}"
+    if scale.get("weight") is not None:
+        return f"scale to {percent(scale['weight'])}"
     return "scale by weight"
 
 

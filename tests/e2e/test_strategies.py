@@ -107,7 +107,7 @@ def versions(journey: Journey) -> Journey:
 
 @pytest.fixture
 def colours(versions: Journey) -> Iterator[Service]:
-    yield from serving(versions, "colours", 2, {"strategy": "BlueGreen", "blueGreen": {"autoPromotion": False}})
+    yield from serving(versions, "colours", 2, {"strategy": "BlueGreen", "blueGreen": {"autoPromotionEnabled": False}})
 
 
 @pytest.fixture

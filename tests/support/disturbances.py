@@ -142,7 +142,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "abortScaleDownDelaySeconds": 7,
         "canary": {
             "steps": [
-                {"setCanaryScale": {"weightPercent": 100}},
+                {"setCanaryScale": {"weight": 100}},
                 {"setWeight": 10},
                 {"setCanaryScale": {"matchTrafficWeight": True}},
                 {"setWeight": 50},
@@ -151,7 +151,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             ]
         },
     },
-    "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionDelaySeconds": 3}},
+    "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionSeconds": 3}},
     "replace": {
         **DELAYS,
         "placement": "Replace",

@@ -2,9 +2,9 @@
 
 BlueGreen becomes steps of the one rollout machine:
 
-    autoPromotion: true                      whole at 0 % ▶ everything
-    autoPromotionDelaySeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
-    autoPromotion: false                     whole at 0 % ▶ pause until somebody promotes ▶ everything
+    autoPromotionEnabled: true                      whole at 0 % ▶ everything
+    autoPromotionSeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
+    autoPromotionEnabled: false                     whole at 0 % ▶ pause until somebody promotes ▶ everything
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WHOLE = SetCanaryScale(percent=100)
 
 def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
     fields = mapping(written, path)
-    automatic = boolean(fields.get("autoPromotion"), f"{path}.autoPromotion", default=True)
-    delay_s = whole(fields.get("autoPromotionDelaySeconds"), f"{path}.autoPromotionDelaySeconds", default=0, minimum=0)
+    automatic = boolean(fields.get("autoPromotionEnabled"), f"{path}.autoPromotionEnabled", default=True)
+    delay_s = whole(fields.get("autoPromotionSeconds"), f"{path}.autoPromotionSeconds", default=0, minimum=0)
     if not automatic and delay_s:
         raise SpecError(
-            f"{path}.autoPromotionDelaySeconds", f"is {delay_s}, expected to be absent while autoPromotion is false"
+            f"{path}.autoPromotionSeconds", f"is {delay_s}, expected to be absent while autoPromotionEnabled is false"
         )
     if not automatic:
         return (_WHOLE, Pause(None))
@@ -37,15 +37,14 @@ def canary_scale(written: Any, path: str) -> SetCanaryScale:
     given = sorted(key for key, value in fields.items() if value is not None)
     if given == ["replicas"]:
         return SetCanaryScale(replicas=whole(fields["replicas"], f"{path}.replicas", default=0, minimum=0))
-    if given == ["weightPercent"]:
-        percent = whole(fields["weightPercent"], f"{path}.weightPercent", default=0, minimum=0, maximum=100)
+    if given == ["weight"]:
+        percent = whole(fields["weight"], f"{path}.weight", default=0, minimum=0, maximum=100)
         return SetCanaryScale(percent=percent)
     if given == ["matchTrafficWeight"] and boolean(fields["matchTrafficWeight"], f"{path}.matchTrafficWeight"):
         return SetCanaryScale()
     raise SpecError(
         path,
-        f"has {', '.join(given) or 'no field'}, expected exactly one of replicas, weightPercent and matchTrafficWeight: "
-        "true",
+        f"has {', '.join(given) or 'no field'}, expected exactly one of replicas, weight and matchTrafficWeight: true",
     )
 
 

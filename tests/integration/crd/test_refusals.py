@@ -102,7 +102,7 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("a step of no kind", steps({"setWeight": 5}, {}), "a step has exactly one of setWeight, pause"),
     (
         "a scale of two kinds",
-        steps({"setCanaryScale": {"replicas": 1, "weightPercent": 5}}),
+        steps({"setCanaryScale": {"replicas": 1, "weight": 5}}),
         "setCanaryScale has exactly",
     ),
     ("a scale of no kind", steps({"setCanaryScale": {}}), "setCanaryScale has exactly one field"),
@@ -115,8 +115,8 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("colours for another strategy", rollout(blueGreen={}), "spec.rollout.blueGreen is for strategy BlueGreen only"),
     (
         "a delay of what waits for a person",
-        rollout(strategy="BlueGreen", blueGreen={"autoPromotion": False, "autoPromotionDelaySeconds": 5}),
-        "autoPromotionDelaySeconds is for automatic promotion",
+        rollout(strategy="BlueGreen", blueGreen={"autoPromotionEnabled": False, "autoPromotionSeconds": 5}),
+        "autoPromotionSeconds is for automatic promotion",
     ),
     (
         "two whole colours in the place of one",

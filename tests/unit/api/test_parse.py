@@ -95,8 +95,8 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
     ("fields", "steps"),
     [
         (None, (SetCanaryScale(percent=100),)),
-        ({"autoPromotionDelaySeconds": 60}, (SetCanaryScale(percent=100), Pause(60))),
-        ({"autoPromotion": False}, (SetCanaryScale(percent=100), Pause(None))),
+        ({"autoPromotionSeconds": 60}, (SetCanaryScale(percent=100), Pause(60))),
+        ({"autoPromotionEnabled": False}, (SetCanaryScale(percent=100), Pause(None))),
     ],
 )
 def test_blue_green_becomes_steps(fields: dict[str, Any] | None, steps: tuple[Any, ...]) -> None:
@@ -108,7 +108,7 @@ def test_blue_green_becomes_steps(fields: dict[str, Any] | None, steps: tuple[An
     ("scale", "step"),
     [
         ({"replicas": 0}, SetCanaryScale(replicas=0)),
-        ({"weightPercent": 50}, SetCanaryScale(percent=50)),
+        ({"weight": 50}, SetCanaryScale(percent=50)),
         ({"matchTrafficWeight": True}, SetCanaryScale()),
     ],
 )
@@ -135,16 +135,16 @@ def test_a_number_of_pods_is_read_in_each_of_its_three_ways(scale: dict[str, Any
         (1, {"blueGreen": {}}, "spec.rollout.blueGreen: is set, expected to be absent with strategy Canary"),
         (
             1,
-            {"strategy": "BlueGreen", "blueGreen": {"autoPromotion": False, "autoPromotionDelaySeconds": 5}},
-            "spec.rollout.blueGreen.autoPromotionDelaySeconds: is 5, expected to be absent",
+            {"strategy": "BlueGreen", "blueGreen": {"autoPromotionEnabled": False, "autoPromotionSeconds": 5}},
+            "spec.rollout.blueGreen.autoPromotionSeconds: is 5, expected to be absent",
         ),
         (1, rollout({"setCanaryScale": {}}), "setCanaryScale: has no field, expected exactly one of replicas"),
-        (1, rollout({"setCanaryScale": {"replicas": 1, "weightPercent": 1}}), "has replicas, weightPercent, expected"),
+        (1, rollout({"setCanaryScale": {"replicas": 1, "weight": 1}}), "has replicas, weight, expected"),
         (1, rollout({"setCanaryScale": {"matchTrafficWeight": False}}), "has matchTrafficWeight, expected exactly one"),
         (
             1,
-            rollout({"setCanaryScale": {"weightPercent": 101}}),
-            "weightPercent: is 101, expected a whole number from 0",
+            rollout({"setCanaryScale": {"weight": 101}}),
+            "weight: is 101, expected a whole number from 0",
         ),
     ],
 )

@@ -58,7 +58,7 @@ def test_blue_green_switches_everything_at_once_when_the_new_colour_is_whole() -
 
 
 def test_blue_green_without_automatic_promotion_waits_whole_at_0_percent_for_a_person() -> None:
-    it = serving(3, strategy="BlueGreen", blueGreen={"autoPromotion": False})
+    it = serving(3, strategy="BlueGreen", blueGreen={"autoPromotionEnabled": False})
     it.edit(model=model("2"))
     it.run(60)
     assert it.weights() == {1: 100, 2: 0}, "in the table, so that a header reaches it: the preview"
@@ -73,7 +73,7 @@ def test_blue_green_without_automatic_promotion_waits_whole_at_0_percent_for_a_p
 
 
 def test_blue_green_with_a_delay_promotes_itself_after_it() -> None:
-    it = serving(2, strategy="BlueGreen", blueGreen={"autoPromotionDelaySeconds": 60})
+    it = serving(2, strategy="BlueGreen", blueGreen={"autoPromotionSeconds": 60})
     it.edit(model=model("2"))
     it.run(50)
     assert it.weights() == {1: 100, 2: 0}
@@ -123,7 +123,7 @@ def test_set_canary_scale_never_starves_the_share_and_never_exceeds_replicas() -
 
 def test_match_traffic_weight_gives_the_spare_pods_back_once_the_routers_confirm_the_share() -> None:
     match = {"setCanaryScale": {"matchTrafficWeight": True}}
-    whole = {"setCanaryScale": {"weightPercent": 100}}
+    whole = {"setCanaryScale": {"weight": 100}}
     it = serving(4, canary=steps(whole, {"setWeight": 25}, match, {"pause": {}}))
     it.edit(model=model("2"))
     it.run(30)

@@ -80,7 +80,7 @@ def test_every_integer_has_a_width_and_a_lower_bound(field: Field) -> None:
 BOOLEANS = {
     "spec.paused",
     "spec.rollout.analysis.errors.enabled",
-    "spec.rollout.blueGreen.autoPromotion",  # Argo Rollouts has it so; a third way would be a strategy of its own
+    "spec.rollout.blueGreen.autoPromotionEnabled",  # Argo Rollouts has it so; a third way would be a strategy of its own
     "spec.rollout.canary.steps[].setCanaryScale.matchTrafficWeight",
     "status.revisions[].outdated",
 }
@@ -165,8 +165,8 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent"}
     assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent"}
-    assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weightPercent", "matchTrafficWeight"}
-    assert below("spec.rollout.blueGreen") == {"autoPromotion", "autoPromotionDelaySeconds"}
+    assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weight", "matchTrafficWeight"}
+    assert below("spec.rollout.blueGreen") == {"autoPromotionEnabled", "autoPromotionSeconds"}
     assert below("spec.rollout.rollbackWindow") == {"revisions"}
     assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)

@@ -210,8 +210,8 @@ def test_words_of_a_model_cannot_steer_the_terminal() -> None:
     ("fields", "texts"),
     [
         ({}, ["scale to 100 %", "100 %"]),
-        ({"autoPromotionDelaySeconds": 60}, ["scale to 100 %", "pause 1 m", "100 %"]),
-        ({"autoPromotion": False}, ["scale to 100 %", "pause until promoted", "100 %"]),
+        ({"autoPromotionSeconds": 60}, ["scale to 100 %", "pause 1 m", "100 %"]),
+        ({"autoPromotionEnabled": False}, ["scale to 100 %", "pause until promoted", "100 %"]),
     ],
 )
 def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(
@@ -226,7 +226,7 @@ def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(
 
 def test_the_number_of_pods_is_a_step_with_words_of_its_own() -> None:
     model, _ = objects.stepping()
-    scales = [{"replicas": 3}, {"weightPercent": 50}, {"matchTrafficWeight": True}]
+    scales = [{"replicas": 3}, {"weight": 50}, {"matchTrafficWeight": True}]
     model["spec"]["rollout"]["canary"]["steps"] = [{"setCanaryScale": scale} for scale in scales]
     model["status"]["rollout"]["stepCount"] = 3
     assert [text for text, _ in steps(view(model))] == ["scale to 3", "scale to 50 %", "scale by weight", "100 %"]

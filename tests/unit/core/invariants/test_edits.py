@@ -89,7 +89,11 @@ def test_10_supersede_at_every_stage_by_one_edit_or_all_at_once_converges(
     spec: dict[str, Any] = {"rollout": rollout([{"setWeight": 50}, {"pause": {"durationSeconds": 3}}])}
     for edit in edits:
         spec |= _edit(edit)
+    on_trial = (it.state().get("rollout") or {}).get("revision")
     it.edit(**spec)
+    it.run_pass()
+    if on_trial == 2 and {"model", "model again", "runtime", "back to the first"} & set(edits):
+        assert it.weights().get(2, 0) == 0, "what is superseded loses its share before anything else"
     it.rest()
     stable = it.state()["stable"]
     assert it.weights() == {stable: 100}
@@ -210,6 +214,9 @@ def test_19_a_rollback_that_is_aborted_leaves_the_spec_s_own_revision_in_honour(
     """19, 8: the spec names what is stable and serves; it was never given up."""
     it = at(stage)
     it.annotate(action="abort", id="no-do-not")
+    it.run_pass()
+    assert it.state()["rejected"] is None
+    it.follow()
     it.rest()
     assert it.weights() == {2: 100}
     assert it.state()["rejected"] is None

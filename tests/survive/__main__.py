@@ -37,19 +37,19 @@ def main(arguments: Sequence[str]) -> int:
     tellings: list[Told] = []
     try:
         with _dns(options.dns_ttl) as ttl_s, prepared(dns_ttl_s=ttl_s) as service:
+            setting = Setting(FULL, ttl_s, shlex.join(["python", "-m", "tests.survive", *arguments]))
             for key in options.stories or [key for key in known if key != "removals"]:
                 name, story = known[key]
                 console.rule(name)
                 tellings.append(tell(name, story, service, FULL))
-            setting = Setting(FULL, ttl_s, shlex.join(["python", "-m", "tests.survive", *arguments]))
+                if options.write:
+                    write_page(options.write, tellings, setting)
     except (ClusterError, LoadError, RuntimeError) as error:
         console.print(str(error), markup=False)
         return 1
     finally:
         if tellings:
             console.print(table(tellings))
-    if options.write:
-        write_page(options.write, tellings, setting)
     return 1 if any(told.unexpected or told.counts.wrong for told in tellings) else 0
 
 

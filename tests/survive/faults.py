@@ -18,6 +18,7 @@ from tests.cluster.kube import Kube, Object
 from tests.cluster.paths import Layout
 from tests.cluster.processes import ProcessTable
 from tests.cluster.shell import run, try_run
+from tests.cluster.state import read_state
 from tests.demo.journey import OPERATOR_NAMESPACE, Journey
 from tests.survive.node import Process, daemon, frozen, main_process
 from tests.survive.service import ready_pods
@@ -26,6 +27,7 @@ OPERATOR = "app.kubernetes.io/name=slipway"
 OPERATOR_CONTAINER = "operator"
 FILTER = "slipway_survive"
 API_SERVER = "kube-apiserver"
+LEADERS = ("kube-controller-manager", "kube-scheduler")
 LEASE = "slipway"
 LEADER_S = 90.0
 
@@ -131,23 +133,56 @@ def kubelet_frozen(layout: Layout) -> Iterator[None]:
 @contextmanager
 def api_server_silent(layout: Layout) -> Iterator[None]:
     """Connections stay open and nobody answers on them: what a machine that hangs looks like."""
-    with daemon(layout, API_SERVER) as process, frozen(process):
+    with _leaders_away(layout), daemon(layout, API_SERVER) as process, frozen(process):
         yield
 
 
 @contextmanager
 def api_server_stopped(layout: Layout) -> Iterator[None]:
     """The process is gone and connections are refused; afterwards it is started again with the same arguments."""
+    with _leaders_away(layout), _stopped(layout, API_SERVER):
+        yield
+
+
+@contextmanager
+def _leaders_away(layout: Layout) -> Iterator[None]:
+    """A stock controller manager or scheduler ends when it could not renew its lease for 10 s, and is started again. Here
+    they run without election and would go on with what they saw before: then the controller manager finds the lease of
+    the node too old and calls all of its pods NotReady, before it hears that the kubelet was only not heard."""
+    with ExitStack() as away:
+        for name in LEADERS:
+            away.enter_context(_stopped(layout, name))
+        yield
+        _wait_answers(layout)
+
+
+@contextmanager
+def _stopped(layout: Layout, name: str) -> Iterator[None]:
     table = ProcessTable(layout.processes, layout.logs)
-    found = table.find(API_SERVER)
+    found = table.find(name)
     if found is None:
-        raise ClusterError(f"{API_SERVER} of cluster {layout.instance} does not run")
+        raise ClusterError(f"{name} of cluster {layout.instance} does not run")
     command = Path(f"/proc/{found.pid}/cmdline").read_text().rstrip("\0").split("\0")
-    table.stop(API_SERVER)
+    table.stop(name)
     try:
         yield
     finally:
-        table.start(API_SERVER, [*network.enter(layout), *command])
+        table.start(name, [*network.enter(layout), *command])
+
+
+def _wait_answers(layout: Layout) -> None:
+    state = read_state(layout.state)
+    assert state is not None, "a cluster that was up a moment ago has no state"
+    kube = Kube(state.binaries["kubectl"], layout.kubeconfig)
+    deadline = time.monotonic() + LEADER_S
+    while True:
+        try:
+            kube.kubectl("get", "--raw", "/readyz", "--request-timeout=5s")
+            return
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.25)
 
 
 def kill_container(pod: Object, container: str) -> None:

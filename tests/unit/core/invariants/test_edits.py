@@ -94,6 +94,7 @@ def test_10_supersede_at_every_stage_by_one_edit_or_all_at_once_converges(
     it.run_pass()
     if on_trial == 2 and {"model", "model again", "runtime", "back to the first"} & set(edits):
         assert it.weights().get(2, 0) == 0, "what is superseded loses its share before anything else"
+        assert (it.state()["rollout"] or {}).get("revision") != 2
     it.rest()
     stable = it.state()["stable"]
     assert it.weights() == {stable: 100}
@@ -220,6 +221,19 @@ def test_19_a_rollback_that_is_aborted_leaves_the_spec_s_own_revision_in_honour(
     it.rest()
     assert it.weights() == {2: 100}
     assert it.state()["rejected"] is None
+    assert condition(it) == ("True", "Serving")
+
+
+def test_19_a_rollback_that_fails_leaves_the_spec_s_own_revision_in_honour() -> None:
+    """19: its pods cannot start any more; stable, which the spec names, serves on and was never given up."""
+    it = at("rolling back")
+    it.broken = {1: Cause(reason=Reason.DIGEST_MISMATCH, message="words")}
+    for _ in range(15):
+        it.follow()
+        it.run_pass()
+        assert (it.state()["rejected"] or {"reason": "RolledBack"})["reason"] == "RolledBack"
+    it.rest()
+    assert it.weights() == {2: 100}
     assert condition(it) == ("True", "Serving")
 
 

@@ -54,8 +54,9 @@ class Scope:
 
 
 class Informer:
-    """`on_change` rings for the deployment label of an object before and after each change; `on_relist` tells of every
-    list but the first: whatever was wrong with this watch may be wrong with others."""
+    """`on_change` rings for the deployment label of an object before and after each change; `on_loss` tells of objects that
+    somebody else deleted; `on_relist` of every list but the first: whatever was wrong with this watch may be wrong with
+    others."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Informer:
         scope: Scope | None = None,
         label_selector: str | None = None,
         on_change: OnChange | None = None,
+        on_loss: OnChange = lambda _namespace, _deployment: None,
         on_relist: Callable[[], None] = lambda: None,
         jitter: Jitter = random.uniform,
         relist_s: float = RELIST_S,
@@ -80,6 +82,7 @@ class Informer:
         self._clock = clock
         self._scope = scope or Scope(label_selector=label_selector)
         self._on_change = on_change
+        self._on_loss = on_loss
         self._on_relist = on_relist
         self._jitter = jitter
         self._relist_s = relist_s
@@ -176,11 +179,20 @@ class Informer:
     def _take(self, event: WatchEvent) -> None:
         match event.type:
             case "DELETED":
-                self._store.remove_watched(event.object)
+                self._take_deletion(event.object)
             case "BOOKMARK":
                 self._store.bookmark(int(event.resource_version))
             case _:
                 self._store.put_watched(event.object)
+
+    def _take_deletion(self, obj: JsonObject) -> None:
+        # What we deleted ourselves has left the store with the answer.
+        metadata = obj["metadata"]
+        is_loss = self._store.get(metadata.get("namespace") or "", metadata["name"]) is not None
+        self._store.remove_watched(obj)
+        if is_loss:
+            for namespace, deployment in deployments_touched(obj, None):
+                self._on_loss(namespace, deployment)
 
     def _ring(self, before: JsonObject | None, after: JsonObject | None) -> None:
         if self._on_change is not None:

@@ -27,6 +27,13 @@ from slipway.settings import Settings
 
 OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
 
+# Pods and ReplicaSets come and go by themselves.
+WRITTEN = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS)
+
+
+def ignore(_namespace: str, _deployment: str) -> None:
+    return
+
 
 def owned_informers(
     cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor
@@ -35,6 +42,12 @@ def owned_informers(
         # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
         if stores.model_deployments.get(namespace, deployment) is not None:
             queue.add_change(Key(namespace, deployment))
+
+    def lost(namespace: str, deployment: str) -> None:
+        # Usually the garbage collector, because the resource is gone and its own event was lost: making its children anew
+        # until the next list would be a fight.
+        if stores.model_deployments.get(namespace, deployment) is not None:
+            supervisor.list_soon()
 
     informers = {}
     for resource in OWNED:
@@ -47,6 +60,7 @@ def owned_informers(
             clock=clock,
             label_selector=names.LABEL_DEPLOYMENT,
             on_change=ring,
+            on_loss=lost if resource in WRITTEN else ignore,
             on_relist=supervisor.list_soon,
         )
     telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)

@@ -61,25 +61,44 @@ class Stage:
         self.last_edit_at = asyncio.get_running_loop().time()
         self.edits.append(words)
 
+    async def _seen(self, answer: Object, words: str) -> Object:
+        """The watcher must know of an edit before anybody asks what came of it: the state before looks settled."""
+        self.note(words)
+        name, version = answer["metadata"]["name"], int(answer["metadata"]["resourceVersion"])
+
+        def behind() -> str:
+            known = self.resource(name)
+            return "" if known and int(known["metadata"]["resourceVersion"]) >= version else "the watcher is behind"
+
+        await self.until(behind, words)
+        return answer
+
+    def _still_whole(self, name: str, uid: str | None) -> str:
+        known = self.resource(name)
+        is_whole = (
+            known is not None and known["metadata"]["uid"] == uid and "deletionTimestamp" not in known["metadata"]
+        )
+        return f"{name} is still there" if is_whole else ""
+
     async def create(self, body: Mapping[str, Any]) -> Object:
         created = await self.client.create(MODEL_DEPLOYMENTS.format(self.namespace), body)
-        self.note(f"create {body['metadata']['name']}")
-        return created
+        return await self._seen(created, f"create {body['metadata']['name']}")
 
     async def edit(self, spec: Mapping[str, Any], name: str = NAME) -> Object:
         changed = await self.client.merge(self._path(name), {"spec": spec})
-        self.note(f"edit {name}: {spec}")
-        return changed
+        return await self._seen(changed, f"edit {name}: {spec}")
 
     async def annotate(self, name: str = NAME, **annotations: str) -> None:
         marks = {f"slipway.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
-        await self.client.merge(self._path(name), {"metadata": {"annotations": marks}})
-        self.note(f"annotate {name}: {marks}")
+        changed = await self.client.merge(self._path(name), {"metadata": {"annotations": marks}})
+        await self._seen(changed, f"annotate {name}: {marks}")
 
     async def delete(self, name: str = NAME, *, propagation: str = "Background") -> None:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        uid = (self.resource(name) or {}).get("metadata", {}).get("uid")
         (await self.client.request("DELETE", self._path(name), options)).expect(200, 202)
         self.note(f"delete {name} ({propagation})")
+        await self.until(lambda: self._still_whole(name, uid), "the deletion is seen")
 
     async def wipe_status(self, name: str = NAME) -> None:
         """Somebody removes the whole status; an object that is gone has none."""
@@ -97,8 +116,16 @@ class Stage:
         return planted
 
     async def remove(self, path: str, name: str) -> None:
+        kind = path.rpartition("/")[2]
+        uid = (self.world.get(kind, name) or {}).get("metadata", {}).get("uid")
         (await self.client.request("DELETE", f"{path.format(self.namespace)}/{name}")).expect(200, 202)
         self.note(f"remove {name}")
+
+        def there() -> str:
+            known = self.world.get(kind, name)
+            return "still there" if known is not None and known["metadata"]["uid"] == uid else ""
+
+        await self.until(there, f"{name} is removed")
         self.planted = [item for item in self.planted if item["metadata"]["name"] != name]
 
     async def restore(self, path: str, child: Object) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -207,8 +208,9 @@ class Proxy:
             return response
         entry.code = answer.status
         response = relayed(answer)
-        await response.prepare(request)
-        await response.write_eof()
+        with suppress(ConnectionError):  # the operator has gone away meanwhile
+            await response.prepare(request)
+            await response.write_eof()
         if verdict.fate is Fate.KILL_AFTER:
             entry.fault = str(verdict)
             session.kill(0.05)

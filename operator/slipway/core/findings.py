@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from slipway.api.status import Kind
 from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
-from slipway.core import comparison, traffic
+from slipway.core import comparison, stages, traffic
 from slipway.core import rollout as machine
 from slipway.core.diagnosis import is_ready, is_terminating, stands_for_s
 from slipway.core.facts import Facts
@@ -102,7 +102,7 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
     for confirmation in (outcome.strict, outcome.shown):
         if confirmation is not None and confirmation.recheck_s is not None:
             waits.append(confirmation.recheck_s)
-    stage, _, until = machine.describe(after, facts.spec.rollout, paused=facts.spec.paused)
+    stage, _, until = stages.describe(after, facts.spec.rollout, paused=facts.spec.paused)
     if until is not None:
         waits.append(max(0.05, (until - facts.snapshot.now).total_seconds()))
     elif after.rollout is not None:
@@ -148,7 +148,7 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
     facts, state = outcome.facts, outcome.after.rollout
     if state is None:
         return None
-    stage, message, until = machine.describe(outcome.after, facts.spec.rollout, paused=facts.spec.paused)
+    stage, message, until = stages.describe(outcome.after, facts.spec.rollout, paused=facts.spec.paused)
     steps = 0 if machine.takes_no_steps(state) else len(facts.spec.rollout.steps)
     peaks = _peaks(outcome)
     return RolloutReport(

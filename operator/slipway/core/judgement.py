@@ -9,6 +9,7 @@ from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Pause, Spec
 from slipway.core import rollout as machine
+from slipway.core import stages
 from slipway.core.children import Owned
 from slipway.core.diagnosis import container_is_running, diagnose, is_ready
 from slipway.core.record import Record
@@ -96,7 +97,7 @@ def _rolling(evidence: Evidence) -> Cause:
         return _held(evidence)
     if evidence.record.gap_since is not None and trouble is None:
         return Cause(reason=Reason.RECREATING, message=why_nothing_answers(evidence.record))
-    stage, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
+    stage, sentence, _ = stages.describe(evidence.record, evidence.spec.rollout, paused=False)
     if stage == "Paused":
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
     if trouble is not None:
@@ -111,7 +112,7 @@ def _held(evidence: Evidence) -> Cause:
             f"{state.late}. It is held, as spec.rollout.progressDeadlineAction says: resume waits on, abort gives up"
         )
         return Cause(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=message)
-    _, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
+    _, sentence, _ = stages.describe(evidence.record, evidence.spec.rollout, paused=False)
     return Cause(reason=Reason.HELD, message=sentence)
 
 
@@ -199,6 +200,6 @@ def pause_cause(evidence: Evidence) -> Cause | None:
         return None
     step = steps[state.step]
     if state.inconclusive or (isinstance(step, Pause) and step.duration_s is None):
-        _, sentence, _ = machine.describe(evidence.record, evidence.spec.rollout, paused=False)
+        _, sentence, _ = stages.describe(evidence.record, evidence.spec.rollout, paused=False)
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
     return None

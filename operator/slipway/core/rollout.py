@@ -27,7 +27,6 @@ from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import (
     Analysis,
     AtDeadline,
-    Pause,
     Placement,
     Rollout,
     SetCanaryScale,
@@ -35,7 +34,7 @@ from slipway.api.types import (
     Step,
     Strategy,
 )
-from slipway.core import comparison, recreate
+from slipway.core import comparison
 from slipway.core.comparison import Finding
 from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
 
@@ -376,70 +375,3 @@ def _entry(state: RolloutState, outcome: str, why: str, target: Target) -> Histo
         reason=why[:512],
         gap_s=state.gap_s,
     )
-
-
-def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, str, datetime | None]:
-    """Stage, sentence and, for a timed pause, its end. The sentence has no countdown: it would change with every pass."""
-    state = record.rollout
-    if state is None:
-        return ("Draining" if record.retiring else "Idle", "", None)
-    if paused:
-        return ("Paused", "spec.paused holds the rollout", None)
-    if state.recreate:
-        return (*recreate.describe(record, state), None)
-    if state.held and state.late:
-        return (
-            "Paused",
-            f"held at the deadline: {state.late}; slipway.dev/action=resume waits on, abort gives up",
-            None,
-        )
-    if state.held:
-        return (
-            "Paused",
-            f"held at {record.weight_of(state.revision)} % by hand: slipway.dev/action=resume goes on",
-            None,
-        )
-    if state.direct and state.window:
-        stage = "Promoting" if record.is_routed(state.revision) else "Provisioning"
-        return (stage, f"revision {state.revision} was stable within rollbackWindow: no steps", None)
-    if state.direct:
-        return ("Promoting" if record.is_routed(state.revision) else "Provisioning", "", None)
-    weight = record.weight_of(state.revision)
-    if not record.is_routed(state.revision):
-        return ("Provisioning", f"revision {state.revision} is being brought up; stable keeps all traffic", None)
-    if state.rewinding:
-        return ("Stepping", "the steps were edited: back to 0 % first, then step 1", None)
-    if state.step >= len(rollout.steps):
-        return ("Promoting", f"every step passed; raising revision {state.revision} to 100 %", None)
-    step = rollout.steps[state.step]
-    if isinstance(step, SetCanaryScale):
-        return ("Stepping", f"bringing revision {state.revision} to its number of pods at {weight} %", None)
-    if isinstance(step, Pause):
-        if state.paused_at is None:
-            return ("Stepping", f"waiting for the pods of revision {state.revision} before the pause", None)
-        if step.duration_s is None:
-            return ("Paused", f"at {weight} % until somebody promotes: slipway.dev/action=promote", None)
-        until = state.paused_at + timedelta(seconds=step.duration_s)
-        return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
-    if isinstance(step, Analysis):
-        return _describe_analysis(record, rollout, state, step)
-    return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
-
-
-def _describe_analysis(
-    record: Record, rollout: Rollout, state: RolloutState, step: Analysis
-) -> tuple[str, str, datetime | None]:
-    """From the evidence as it was last written, which changes every few seconds at most."""
-    weight = record.weight_of(state.revision)
-    if state.paused_at is None:
-        return ("Stepping", f"waiting for the pods of revision {state.revision} before the analysis", None)
-    missing = comparison.shortage(comparison.findings(record.watch, rollout, state.step)) or "every metric passes"
-    if state.inconclusive:
-        sentence = (
-            f"no verdict within {step.max_duration_s} s at {weight} %: {missing}; "
-            "slipway.dev/action=promote goes on, abort goes back"
-        )
-        return ("Paused", sentence, None)
-    until = state.paused_at + timedelta(seconds=step.max_duration_s)
-    sentence = f"comparing revision {state.revision} with revision {record.stable} at {weight} %: {missing}"
-    return ("Stepping", sentence, until)

@@ -184,7 +184,7 @@ def mend(it: World) -> None:
     it.rest()
 
 
-def happen(it: World, events: list[Disturbance], *, then_s: float = 40.0) -> World:
+def happen(it: World, events: list[Disturbance], *, then_s: float = 25.0) -> World:
     """One after another, and then some time; the world's guards look at every write."""
     for kind, value in events:
         disturb(it, kind, value)

@@ -16,7 +16,7 @@ from tests.support.stages import FIRST_WEIGHT, ON_TRIAL, REPLICAS, STAGES, WITH_
 from tests.support.world import World
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_1_ready_stable_replicas_are_never_below_replicas_through_any_event_order(
     stage: str, events: list[Disturbance]
@@ -41,7 +41,7 @@ def test_1_a_revision_that_lost_pods_on_the_way_to_100_percent_does_not_become_s
     assert it.state()["stable"] == 2
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_2_a_weight_needs_ready_capacity_before_the_write_also_on_abort_and_rollback(
     stage: str, events: list[Disturbance]
@@ -82,7 +82,7 @@ def _leave(it: World, way: str) -> None:
             it.edit(rollout=rollout([{"pause": {}}, {"setWeight": 10}]))
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_3_no_weight_or_pin_to_a_revision_without_a_ready_endpoint_as_the_routers_see_it(
     stage: str, events: list[Disturbance]
@@ -143,7 +143,7 @@ def test_3_what_status_says_decides_nothing(stage: str, events: list[Disturbance
     assert it.plan().actions == honest
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_7_the_last_healthy_revision_is_never_removed_or_starved_whatever_the_phase(
     stage: str, events: list[Disturbance]

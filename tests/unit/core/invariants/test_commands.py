@@ -131,7 +131,7 @@ def test_14_a_pause_that_a_restart_interrupts_is_not_restarted(stage: str) -> No
     assert it.state()["rollout"]["paused_at"] == began
 
 
-@examples(25)
+@examples(15)
 @given(stages(ON_TRIAL), st.sampled_from(["promote", "abort", "retry", "rollback"]), st.integers(2, 6))
 def test_15_a_command_that_is_seen_again_has_no_effect(stage: str, action: str, times: int) -> None:
     """15: Duplicate command ids have no effect, however often, and by whatever operator, they are seen."""

@@ -32,7 +32,7 @@ from tests.support.world import World
 AFTER_START = tuple(stage for stage in STAGES if stage != "starting")
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_9_weights_sum_to_100_each_between_0_and_100_and_0_is_written(stage: str, events: list[Disturbance]) -> None:
     """9: Weights sum to maxTrafficWeight, each in [0, max]; explicit 0 written."""
@@ -247,7 +247,7 @@ EDITED = st.sampled_from(
 )
 
 
-@examples(25)
+@examples(15)
 @given(stages(WITH_WEIGHT), EDITED, st.integers(0, 12))
 def test_20_step_edits_in_mid_rollout_restart_at_step_0_with_weight_0_first(
     stage: str, steps: list[dict[str, Any]], deaf_s: int

@@ -18,7 +18,7 @@ from tests.support.stages import DELAY_S, DRAIN_S, STAGES, WITH_WEIGHT, at, roll
 from tests.support.world import World
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_4_nothing_is_deleted_or_scaled_down_while_any_route_names_it(stage: str, events: list[Disturbance]) -> None:
     """4: No Service, slot or pod is deleted, unloaded or scaled down while any route rule names it with weight > 0 or as
@@ -42,7 +42,7 @@ def test_4_pods_and_service_stay_while_one_router_may_still_name_them(silent: bo
     assert not {("Deployment", "fraud-r2"), ("Service", "fraud-r2")} & set(it.objects)
 
 
-@examples(25)
+@examples(15)
 @given(stages(), histories(8))
 def test_5_scale_down_follows_the_weight_that_routers_confirm_never_the_desired_one(
     stage: str, events: list[Disturbance]

@@ -82,6 +82,10 @@ class Store:
         """The newest resourceVersion seen. Take it before asking for a list, and hand it to `replace`."""
         return self._highest
 
+    def newest(self) -> int:
+        """The largest resourceVersion of an object in here, 0 if there is none."""
+        return max((self._version_of(key) for key in self._objects), default=0)
+
     # ── what the watch says ──────────────────────────────────────────────────────────────────────────────────────────
 
     def put_watched(self, obj: JsonObject) -> None:

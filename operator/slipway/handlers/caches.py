@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 
 from slipway import telemetry
 from slipway.adapters.clock import SystemClock
@@ -21,12 +22,14 @@ from slipway.adapters.resources import (
 from slipway.adapters.store import Store, Stores
 from slipway.api import names
 from slipway.core.snapshot import Profiles
+from slipway.errors import TransientError
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
 from slipway.settings import Settings
 
 OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
 
+RECORDS_S = 20.0  # far below what the probes call stuck
 # Pods and ReplicaSets come and go by themselves.
 WRITTEN = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS)
 
@@ -65,6 +68,16 @@ def owned_informers(
         )
     telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
     return informers
+
+
+async def newest_record(informers: Mapping[str, Informer], stores: Stores) -> int:
+    """The resourceVersion of the newest record. Raises TransientError while the records cannot be read."""
+    try:
+        async with asyncio.timeout(RECORDS_S):
+            await informers[CONFIG_MAPS.plural].synced.wait()
+    except TimeoutError as error:
+        raise TransientError(f"the records were not read within {RECORDS_S:.0f} s") from error
+    return stores.config_maps.newest()
 
 
 def profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:

@@ -1,6 +1,7 @@
 """Lists the ModelDeployments once a minute, so that a lost event, a dead stream or a dead kopf costs a minute.
 
-Its first list is the barrier: no pass runs before it. Deletions are found here too; kopf's own re-list loses them.
+Its first list is the barrier: no pass runs before it, and it must not be older than the records that passes wrote before
+a restart: an API server that lags behind would show a record of today the spec of yesterday. Deletions are found here too; kopf's own re-list loses them.
 Whoever must be rung is told by the store, which sees events, lists and answers alike.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import math
 import random
+from collections.abc import Awaitable, Callable
 
 from slipway import telemetry
 from slipway.adapters.backoff import Backoff, Jitter
@@ -17,7 +19,7 @@ from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store
-from slipway.errors import SlipwayError
+from slipway.errors import SlipwayError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,20 @@ INTERVAL_S = 60.0
 SOONEST_S = 2.0  # between two lists, however often somebody asks for one
 
 
+async def nothing_written() -> int:
+    return 0
+
+
 class Supervisor:
+    """`written` tells the resourceVersion of the newest record, once the cache of records is filled."""
+
     def __init__(
         self,
         cluster: Cluster,
         store: Store,
         *,
         clock: Clock,
+        written: Callable[[], Awaitable[int]] = nothing_written,
         interval_s: float = INTERVAL_S,
         jitter: Jitter = random.uniform,
     ) -> None:
@@ -41,6 +50,7 @@ class Supervisor:
         self._cluster = cluster
         self._store = store
         self._clock = clock
+        self._written = written
         self._interval_s = interval_s
         self._jitter = jitter
         self._backoff = Backoff(jitter=jitter)
@@ -77,6 +87,11 @@ class Supervisor:
     async def list_once(self) -> None:
         began, asked_at = self._clock.monotonic(), self._store.highest
         objects, version = await self._cluster.list(MODEL_DEPLOYMENTS)
+        if not self.primed.is_set() and int(version) < (newest := await self._written()):
+            raise TransientError(
+                f"list {MODEL_DEPLOYMENTS.kind}: the answer is of resourceVersion {version}, a record of {newest}; "
+                "an API server that lags behind is asked again"
+            )
         self._store.replace(objects, int(version), asked_at=asked_at)
         self.listed_from = began
         self._backoff.reset()

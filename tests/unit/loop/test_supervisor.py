@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.adapters.store import Store
-from slipway.errors import NotFound, Unreachable
+from slipway.errors import NotFound, TransientError, Unreachable
 from slipway.handlers.events import ring_on_news
 from slipway.loop.queue import Key
 from slipway.loop.supervisor import Supervisor
@@ -68,6 +68,20 @@ async def test_a_later_list_rings_only_what_came_went_or_changed(store: Store, r
     rung.clear()
     await made.list_once()
     assert sorted(key.name for key in rung) == ["changed", "gone", "new"]
+
+
+async def test_a_first_list_that_is_older_than_a_record_is_asked_again(store: Store) -> None:
+    """After a restart, an API server that lags behind shows an older spec than the one that was already acted upon."""
+
+    async def written() -> int:
+        return 7
+
+    made = supervisor(Lists(([resource("a")], "5"), ([resource("a", 6)], "8")), store, written=written)
+    with pytest.raises(TransientError, match="of resourceVersion 5, a record of 7"):
+        await made.list_once()
+    assert (made.primed.is_set(), len(store)) == (False, 0)
+    await made.list_once()
+    assert made.primed.is_set()
 
 
 @pytest.mark.parametrize("error", [Unreachable("away"), NotFound("no such kind")])

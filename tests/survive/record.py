@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from tests.survive.traffic import Counts
 from tests.survive.watch import Turn, Watch
 
+_ORDINARY = {"Ready=False/Starting", "Ready=False/Fetching", "Ready=False/Loading", "Ready=False/Accepted"}
+APART_S = 1.5  # failures are counted by the second: no second may belong to two faults
+
 
 @dataclass
 class Fault:
@@ -54,8 +57,13 @@ class Row:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The different things that status said, in their order, without those that any pass says on its way."""
-        return tuple(dict.fromkeys(str(turn) for turn in self.said))
+        """The different things that status said in their order, without what any start of a pod says, and the notes."""
+        said = dict.fromkeys(str(turn) for turn in self.said)
+        return (*(word for word in said if word not in _ORDINARY), *self.fault.notes) or ("nothing new",)
+
+    @property
+    def recovery(self) -> str:
+        return f"{self.fault.recovered_s:.1f} s" if self.fault.recovered_s is not None else ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class Diary:
         if entry.recovered_s is None:
             entry.recovered()
         self._faults.append(entry)
+        time.sleep(APART_S)
         print(f"{time.strftime('%H:%M:%S', time.gmtime())}  {entry.ended - entry.began:6.1f} s  {name}")
 
     def told(self, counts: Counts, history: tuple[tuple[str, str], ...]) -> Told:

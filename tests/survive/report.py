@@ -12,12 +12,10 @@ from pathlib import Path
 from rich.table import Table
 
 from tests.cluster.binaries import KUBERNETES_VERSION
-from tests.survive.record import Row, Told
+from tests.survive.record import Told
 from tests.survive.traffic import LARGE_BYTES, Rates
 
 HEADINGS = ("fault", "requests", "failed", "status said", "recovered after")
-# What any start of a pod says on its way; the table is about the rest.
-_ORDINARY = {"Ready=False/Starting", "Ready=False/Fetching", "Ready=False/Loading", "Ready=False/Accepted"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def table(tellings: Sequence[Told]) -> Table:
     for told in tellings:
         for row in told.rows:
             failed = f"[red]{row.failed}[/]" if row.failed and not row.fault.may_cost else str(row.failed)
-            found.add_row(row.fault.name, f"{row.sent:,}", failed, "\n".join(_words(row)), _seconds(row))
+            found.add_row(row.fault.name, f"{row.sent:,}", failed, "\n".join(row.words), row.recovery)
         counts = told.counts
         found.add_row(f"[bold]{told.name}: whole story[/]", f"{counts.sent:,}", str(counts.failed), _whole(told), "")
     return found
@@ -66,9 +64,9 @@ def page(tellings: Sequence[Told], setting: Setting) -> str:
         lines += [f"## {told.name[:1].upper()}{told.name[1:]}", "", _whole(told) + ".", ""]
         lines += [f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS)]
         for row in told.rows:
-            words = "<br>".join(f"`{word}`" if "=" in word else word for word in _words(row))
+            words = "<br>".join(f"`{word}`" if "=" in word else word for word in row.words)
             failed = f"{row.failed} (may cost {row.fault.may_cost})" if row.fault.may_cost else str(row.failed)
-            lines.append(f"| {row.fault.name} | {row.sent:,} | {failed} | {words} | {_seconds(row)} |")
+            lines.append(f"| {row.fault.name} | {row.sent:,} | {failed} | {words} | {row.recovery} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -80,12 +78,3 @@ def write_page(path: Path, tellings: Sequence[Told], setting: Setting) -> None:
 def _whole(told: Told) -> str:
     counts = told.counts
     return f"{counts.sent:,} requests, {counts.large:,} of them with a large body; {counts.failed} failed, {counts.wrong} answers wrong"
-
-
-def _words(row: Row) -> list[str]:
-    said = [word for word in row.words if word not in _ORDINARY]
-    return [*said, *row.fault.notes] or ["nothing new"]
-
-
-def _seconds(row: Row) -> str:
-    return f"{row.fault.recovered_s:.1f} s" if row.fault.recovered_s is not None else ""

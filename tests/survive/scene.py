@@ -66,6 +66,10 @@ def tell(name: str, story: Story, service: Service, rates: Rates) -> Told:
         counts = traffic.stop()
     told = diary.told(counts, service.history()[len(before) :])
     print(counts.text())
+    for row in told.rows:
+        print(
+            f"{row.fault.name}: {row.sent} requests, {row.failed} failed; recovered after {row.recovery}; {'; '.join(row.words)}"
+        )
     return told
 
 

@@ -28,6 +28,7 @@ from slipway.adapters.answers import Silent
 from slipway.adapters.backoff import Backoff, Jitter
 from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
+from slipway.adapters.lag import Lag
 from slipway.adapters.resources import Resource
 from slipway.adapters.store import Store, deployments_touched
 from slipway.adapters.watching import WatchEvent
@@ -88,6 +89,7 @@ class Informer:
         self._relist_s = relist_s
         self._last_version: str | None = None
         self._silences = 0
+        self._lag = Lag(clock)
         self._backoff = Backoff(base_s=2 * RECONNECT_S, jitter=jitter)  # its shortest wait keeps RECONNECT_S as well
         store.subscribe(self._ring)
 
@@ -132,6 +134,7 @@ class Informer:
             label_selector=scope.label_selector,
             field_selector=scope.field_selector,
         )
+        self._lag.check(self.resource.kind, int(version), asked_at)
         self._store.replace(objects, int(version), asked_at=asked_at)
         self.listed_from = began
         self._progress()

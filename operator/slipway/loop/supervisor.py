@@ -17,6 +17,7 @@ from slipway import telemetry
 from slipway.adapters.backoff import Backoff, Jitter
 from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
+from slipway.adapters.lag import Lag
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store
 from slipway.errors import SlipwayError, TransientError
@@ -54,6 +55,7 @@ class Supervisor:
         self._interval_s = interval_s
         self._jitter = jitter
         self._backoff = Backoff(jitter=jitter)
+        self._lag = Lag(clock)
         self._wanted = asyncio.Event()
 
     def list_soon(self) -> None:
@@ -92,6 +94,7 @@ class Supervisor:
                 f"list {MODEL_DEPLOYMENTS.kind}: the answer is of resourceVersion {version}, a record of {newest}; "
                 "an API server that lags behind is asked again"
             )
+        self._lag.check(MODEL_DEPLOYMENTS.kind, int(version), asked_at)
         self._store.replace(objects, int(version), asked_at=asked_at)
         self.listed_from = began
         self._backoff.reset()

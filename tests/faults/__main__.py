@@ -58,7 +58,7 @@ def main() -> int:
     results_file: Path = given.results / "results.jsonl"
     if given.report:
         found = list(latest(results_file).values())
-        facts = report.run_facts(given.seed, given.lanes, sum(result.seconds for result in found))
+        facts = report.run_facts(given.seed, given.lanes, found)
         given.report.write_text(report.markdown(found, facts), encoding="utf-8")
         return 0
     network.isolate()

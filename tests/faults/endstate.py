@@ -31,7 +31,11 @@ def end_state(world: World) -> Facts:
         if resource in COMPARED and name != _ROOT_CA:
             for path, value in _flat(_kept(resource, obj)):
                 found[f"{resource}/{name}{path}"] = _plain(value, world.namespace, uids)
-    pods = Counter(_pod_fact(pod) for pod in world.all("pods").values() if not pod["metadata"].get("deletionTimestamp"))
+    pods = Counter(
+        _pod_fact(pod)
+        for pod in world.all("pods").values()
+        if facts.controller_uid(pod) and not pod["metadata"].get("deletionTimestamp")
+    )
     return found | {f"pods/{fact}": str(count) for fact, count in pods.items()}
 
 

@@ -23,7 +23,7 @@ from tests.faults.perturbation import Planned, perturbation_of
 from tests.faults.plan import Plan
 from tests.faults.proxy import Proxy, Session
 from tests.faults.pulse import Pulse
-from tests.faults.result import Result
+from tests.faults.result import Result, sources
 from tests.faults.safety import Safety
 from tests.faults.stage import Stage, StuckError
 from tests.faults.tables import Sampler
@@ -61,6 +61,7 @@ class Ground:
     zygote: Zygote
     pulse: Pulse
     directory: Path
+    operator: str = field(default_factory=sources)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def check(self) -> None:
@@ -120,7 +121,7 @@ class Lane:
         perturbation = perturbation_of(plan)
         operator = Operator(ground.zygote, self._environment(namespace), folder / "operator.log")
         session = Session(namespace=namespace, perturbation=perturbation, kill=operator.kill, wipe=_wiper(stage, plan))
-        result = Result(plan=plan.id, stillness_s=still_s)
+        result = Result(plan=plan.id, stillness_s=still_s, operator=ground.operator)
         loop = asyncio.get_running_loop()
         began, acted_s = loop.time(), 0.0
         self._proxy.serve(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,8 +146,11 @@ def machine() -> str:
     return f"{os.cpu_count()} CPUs, {gib:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def run_facts(seed: int, lanes: int, seconds: float) -> dict[str, object]:
+def run_facts(seed: int, lanes: int, results: Sequence[Result]) -> dict[str, object]:
+    versions = Counter(result.operator for result in results)
+    seconds = sum(result.seconds for result in results)
     return {
+        "operator": ", ".join(f"sources {name or 'unknown'} in {count} plans" for name, count in versions.items()),
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine(),
         "Kubernetes": f"{KUBERNETES_VERSION} (etcd, kube-apiserver, kube-controller-manager, kube-scheduler), KWOK v0.7.0",

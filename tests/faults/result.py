@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.cluster.paths import REPOSITORY
 from tests.faults.plan import Plan
 
 
@@ -27,6 +29,7 @@ class Result:
     seconds: float = 0.0
     stillness_s: float = 0.0
     crashes: int = 0
+    operator: str = ""  # which sources of the operator ran, see `sources`
     harness: str = ""  # the run itself broke: no verdict
 
     ATTEMPTS_CAP = 30
@@ -63,6 +66,14 @@ class Result:
         value = json.loads(line)
         del value["verdict"]
         return cls(**value)
+
+
+def sources() -> str:
+    """Twelve hex digits over the operator's code, so that results say what they are about."""
+    digest = hashlib.sha256()
+    for path in sorted((REPOSITORY / "operator" / "slipway").rglob("*.py")):
+        digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def read_results(path: Path) -> Iterator[Result]:

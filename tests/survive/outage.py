@@ -51,6 +51,9 @@ def _away(scene: Scene, name: str, seconds: float, away: Callable[[Layout], Abst
         fault.over()
         _persist("apply the other version", lambda: service.apply(version))
         fault.note(f"edit accepted {fault.since_over_s:.1f} s after its return")
+        # Where pods look for it: a leaving API server takes itself out of its Service, and kube-proxy must hear it again.
+        _persist("reach the API server through its Service", lambda: _require_service(scene))
+        fault.note(f"its Service open again {fault.since_over_s:.1f} s after its return")
         _persist("see the edit taken up", lambda: _require_taken_up(scene))
         fault.recovered()
         if (now := operator.restarts()) != restarts:
@@ -60,6 +63,13 @@ def _away(scene: Scene, name: str, seconds: float, away: Callable[[Layout], Abst
         service.paused_openly()
         service.act("promote")
         service.serves(version)
+
+
+def _require_service(scene: Scene) -> None:
+    url = f"https://{scene.journey.local.state.addresses.api}/livez"
+    code = scene.journey.inside("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", url)
+    if code != "200":
+        raise ClusterError(f"{url} answers {code}")
 
 
 def _require_taken_up(scene: Scene) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.simulated import network
 from tests.simulated.bed import Bed
 from tests.simulated.installation import Installation
-from tests.simulated.operator import OperatorProcess
+from tests.simulated.operator import TERM_TIMEOUT_S, OperatorProcess
 from tests.simulated.tenant import Tenant
 
 _numbers = itertools.count(1)
@@ -37,9 +37,18 @@ def installation(bed: Bed) -> Installation:
 
 
 @pytest.fixture(scope="session")
-def operator(bed: Bed, installation: Installation) -> Iterator[OperatorProcess]:
-    with OperatorProcess.start(bed, installation) as running:
-        yield running
+def operators() -> list[OperatorProcess]:
+    """The one of the last test, so that most tests share one."""
+    return []
+
+
+@pytest.fixture
+def operator(bed: Bed, installation: Installation, operators: list[OperatorProcess]) -> OperatorProcess:
+    """One that runs. A test may end it, and start another of its name: the next test then gets a fresh one."""
+    if not operators or not operators[-1].is_running:
+        bed.processes.stop("operator", timeout_s=TERM_TIMEOUT_S)
+        operators.append(OperatorProcess.start(bed, installation))  # it ends with the bed
+    return operators[-1]
 
 
 @pytest.fixture

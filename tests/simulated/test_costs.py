@@ -94,7 +94,7 @@ def test_a_restart_writes_nothing_and_reads_no_object(
 ) -> None:
     serve(tenant)
     costs.take()
-    bed.processes.stop(operator.name, timeout_s=25)  # by name: an earlier test may have started another one
+    operator.stop()
     OperatorProcess.start(bed, installation, name=operator.name)  # it ends with the bed
     assert count(costs.take()) == {}
 

@@ -6,6 +6,7 @@ pod's own network namespace, which vanish with the pod.
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -149,11 +150,19 @@ def _leaders_away(layout: Layout) -> Iterator[None]:
     """A stock controller manager or scheduler ends when it could not renew its lease for 10 s, and is started again. Here
     they run without election and would go on with what they saw before: then the controller manager finds the lease of
     the node too old and calls all of its pods NotReady, before it hears that the kubelet was only not heard."""
-    with ExitStack() as away:
+    with _cluster_locked(layout), ExitStack() as away:
         for name in LEADERS:
             away.enter_context(_stopped(layout, name))
         yield
         _wait_answers(layout)
+
+
+@contextmanager
+def _cluster_locked(layout: Layout) -> Iterator[None]:
+    """`up` waits: it would take a cluster without API server for the leftovers of a killed run, and clear it."""
+    with layout.lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

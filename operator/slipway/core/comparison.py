@@ -87,7 +87,8 @@ def passes(found: Iterable[Finding]) -> bool:
 
 
 def summary(found: Iterable[Finding]) -> str:
-    return "; ".join(entry.figures for entry in found)
+    """The figures of every metric that has any; "" without a request."""
+    return "; ".join(entry.figures for entry in found if entry.evidence.canary.requests)
 
 
 def shortage(found: Iterable[Finding]) -> str:

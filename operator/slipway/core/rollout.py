@@ -329,8 +329,8 @@ def _why_promoted(record: Record, state: RolloutState, trial: Trial) -> str:
         return "recreated, 100 % verified"
     if state.window:
         return "it was stable within spec.rollout.rollbackWindow: no steps, 100 % verified"
-    counted = f"; {comparison.summary(trial.found)}" if record.watch is not None else ""
-    return f"every step passed, 100 % verified{counted}"
+    figures = comparison.summary(trial.found) if record.watch is not None else ""
+    return "every step passed, 100 % verified" + (f"; {figures}" if figures else "")
 
 
 def reject(record: Record, target: Target, cause: Cause) -> Record:

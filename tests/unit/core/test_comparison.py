@@ -237,3 +237,13 @@ def test_a_promotion_s_history_has_the_figures() -> None:
     assert it.state()["stable"] == 2
     assert "errors: 0.0 % of " in it.state()["history"][0]["reason"]
     assert it.state()["watch"] is None
+
+
+def test_a_promotion_without_a_request_tells_no_figures() -> None:
+    it = serving()
+    it.edit(model=model("2"))
+    it.run(60)
+    it.annotate(action="promote", id="1")
+    it.run(60)
+    reasons = {entry["revision"]: entry["reason"] for entry in it.resource["status"]["history"]}
+    assert reasons[2] == "every step passed, 100 % verified"

@@ -148,6 +148,8 @@ def _serving_children(kube: Kube) -> dict[str, str]:
                 item["metadata"].get("generation") or item["metadata"]["resourceVersion"]
             )
     for pod in kube.list("pods", NAMESPACE, f"slipway.dev/deployment={NAME}"):
+        if "deletionTimestamp" in pod["metadata"]:
+            continue  # of an earlier test that scaled down
         restarts = sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
         found[f"pod/{pod['metadata']['name']}"] = f"{pod['metadata']['uid']} {restarts}"
     return found

@@ -83,7 +83,9 @@ class Service:
         ]
 
     def _count_pods(self) -> None:
-        self.most_pods = max(self.most_pods, len(self.model_pods()))
+        """Those that hold a device: also on their way out, until their last container has ended."""
+        holding = [pod for pod in self.model_pods() if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+        self.most_pods = max(self.most_pods, len(holding))
 
 
 def serving(journey: Journey, name: str, replicas: int, rollout: dict[str, Any]) -> Iterator[Service]:

@@ -43,11 +43,17 @@ FIXED = (
     "canary-pass~F5~create deployments/fraud-r2#1~by=crash,resource=configmaps,seconds=3",
     "canary-pass~F5~delete deployments/fraud-r1#1~by=relist,resource=deployments,seconds=3",
     "recreate~F5~create controllerrevisions/fraud-r1#1~by=crash,resource=all,seconds=4",
+    # Each of these showed the operator a past in which its own last writes had not happened yet, and it did them anew:
+    # a version was given back to stable and rolled out again, or frozen a second time under another number.
+    "edit-mid-canary~F5~create events/StepCompleted#2~by=crash,resource=modeldeployments,seconds=8",
+    "edit-mid-canary~F5~patch configmaps/fraud-router#13~by=relist,resource=modeldeployments,seconds=8",
+    "canary-pass~F5~begin~by=relist,resource=controllerrevisions,seconds=2",
     # Events that come late, together, or not at all.
     "canary-pass~F6~create deployments/fraud-r2#1~resource=pods,seconds=5",
     "scale~F6~begin~resource=all,seconds=5",
     "canary-pass~F7~begin~resource=all,seconds=5",
     "canary-fail~F8~create deployments/fraud-r2#1~resource=all,seconds=3",
+    # The deletion was lost: for a minute children were made anew while the garbage collector removed them.
     "delete~F8~begin~resource=modeldeployments,seconds=3",
     # Streams that die.
     "canary-pass~F9~create deployments/fraud-r2#1~resource=all,way=reset",
@@ -63,6 +69,7 @@ FIXED = (
     "recreate~down~begin~seconds=4",
     "strangers~down~begin~seconds=3",
     "canary-pass~wipe~patch configmaps/fraud-router#3~by=crash",
+    # Nobody wrote the status again before the next look, a minute later.
     "create~wipe~patch modeldeployments/fraud/status#4~by=somebody",
     # Names and records.
     "collision~F1~patch modeldeployments/fraud/status#1",

@@ -86,7 +86,7 @@ class Lane:
         self._ground = ground
         self._number = number
         self._proxy: Proxy | None = None
-        self._kubeconfig = ground.directory / f"lane-{number}.kubeconfig"
+        self._kubeconfig = ground.bed.directory / f"lane-{number}.kubeconfig"
 
     async def start(self) -> None:
         ground = self._ground

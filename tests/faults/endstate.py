@@ -31,12 +31,25 @@ def end_state(world: World) -> Facts:
         if resource in COMPARED and name != _ROOT_CA:
             for path, value in _flat(_kept(resource, obj)):
                 found[f"{resource}/{name}{path}"] = _plain(value, world.namespace, uids)
+            if resource == "configmaps" and _was_never_served(world, obj):
+                # Frozen while the revision is given up, if there is time: it binds nobody.
+                found.pop(f"{resource}/{name}/data/digest", None)
     pods = Counter(
         _pod_fact(pod)
         for pod in world.all("pods").values()
         if facts.controller_uid(pod) and not pod["metadata"].get("deletionTimestamp")
     )
     return found | {f"pods/{fact}": str(count) for fact, count in pods.items()}
+
+
+def _was_never_served(world: World, config_map: Object) -> bool:
+    """Of a revision's ConfigMap: it has no pods, and its record does not say that it ever was the stable one."""
+    revision, deployment = facts.revision_of(config_map), facts.labels(config_map).get(facts.DEPLOYMENT)
+    router = world.get("configmaps", f"{deployment}-router")
+    record = facts.record_of(router) if router is not None else None
+    if revision is None or record is None or world.get("deployments", f"{deployment}-r{revision}") is not None:
+        return False
+    return str(revision) not in record["served"]
 
 
 def counts(world: World) -> Facts:

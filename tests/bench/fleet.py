@@ -1,6 +1,6 @@
 """Part `fleet`: N ModelDeployments in the simulated bed, from their creation to a restart of the operator over them.
 
-    floors ▸ create N ▸ idle minute ▸ touch all ▸ 30 spec changes, one at a time ▸ restart
+    floors ▸ create N ▸ idle minute ▸ touch all ▸ restart ▸ 30 spec changes, one at a time
 
 Nodes and pods are simulated (a pod is Ready within a few hundred milliseconds), the control plane and the operator are
 real, everything shares this machine's cores; the controllers' own client limits are raised (2000/s), or they would set the
@@ -74,6 +74,7 @@ class Changed:
     first_write_ms: list[float]  # from the API server's receiving the PATCH to its receiving the operator's first write
     ready_s: list[float]  # PATCH sent → Ready with the new version
     calls: Counter[str]
+    passes: float
     operator_s: float
 
 
@@ -122,8 +123,8 @@ async def measure(count: int, wanted: Wanted) -> Fleet:
         with place.operator() as operator:
             created = await _create(place, operator, count)
             still = await _stand_still(place, operator, count, wanted.idle_s) if wanted.still else None
-            changed = await _change(place, operator, count) if wanted.changes else None
         restarted = await _restart(place, count) if wanted.restart else None
+        changed = await _changes_after_start(place, count) if wanted.changes else None
     return Fleet(
         count=count,
         bare=bare,
@@ -177,10 +178,16 @@ async def _stand_still(place: Stage, operator: OperatorProcess, count: int, idle
     )
 
 
+async def _changes_after_start(place: Stage, count: int) -> Changed:
+    with place.operator() as operator:
+        await place.quiet()
+        return await _change(place, operator, count)
+
+
 async def _change(place: Stage, operator: OperatorProcess, count: int) -> Changed:
     """Thirty changes of thirty ModelDeployments (of fewer, in turns), each Ready before the next."""
     first_ms, ready_s, calls = [], [], Counter[str]()
-    cpu = 0.0
+    cpu, passes = 0.0, _passes(operator)
     for change in range(CHANGES):
         number, version = change % count, f"2.0.{change}"
         place.log.take()
@@ -193,7 +200,13 @@ async def _change(place: Stage, operator: OperatorProcess, count: int) -> Change
         cpu += cpu_s(operator.pid) - before
         first_ms.append(1000 * _first_write_s(logged, place.operator_user, number))
         calls += audit.count(call for call in place.by_operator(logged) if call.what != f"list {names.PLURAL}")
-    return Changed(first_write_ms=first_ms, ready_s=ready_s, calls=calls, operator_s=cpu)
+    return Changed(
+        first_write_ms=first_ms,
+        ready_s=ready_s,
+        calls=calls,
+        passes=_passes(operator) - passes,
+        operator_s=cpu,
+    )
 
 
 def _first_write_s(calls: list[Call], user: str, number: int) -> float:

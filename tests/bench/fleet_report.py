@@ -192,6 +192,7 @@ def _changes(found: Sequence[Fleet]) -> Table:
                 *(round(write, 1), round(write_max, 1), round(ready, 2), round(ready_max, 2)),
                 round(it.changed.calls.total() / fleet.CHANGES, 1),
                 round(writes(it.changed.calls) / fleet.CHANGES, 1),
+                round(it.changed.passes / fleet.CHANGES, 1),
                 round(1000 * it.changed.operator_s / fleet.CHANGES),
             )
         )
@@ -199,7 +200,7 @@ def _changes(found: Sequence[Fleet]) -> Table:
         title=f"A new model version, one at a time ({fleet.CHANGES} changes)",
         columns=(
             *("N present", "first write p50, ms", "max", "Ready again p50, s", "max"),
-            *("calls each", "writes each", "operator CPU ms each"),
+            *("calls each", "writes each", "passes each", "operator CPU ms each"),
         ),
         rows=tuple(rows),
     )

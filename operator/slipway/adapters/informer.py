@@ -43,6 +43,7 @@ RECONNECT_S = 1.0  # at most one watch a second is begun, also when the server c
 TRUST = 3  # so many broken or silent watches in a row, and the last version is no longer trusted
 
 OnChange = Callable[[str, str], None]  # namespace, ModelDeployment
+Judge = Callable[[JsonObject | None, JsonObject | None], bool]  # before, after: does anybody care?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,9 @@ class Scope:
 
 
 class Informer:
-    """`on_change` rings for the deployment label of an object before and after each change; `on_loss` tells of objects that
-    somebody else deleted; `on_relist` of every list but the first: whatever was wrong with this watch may be wrong with
-    others."""
+    """`on_change` rings for the deployment label of an object before and after each change that `is_news`; `on_loss`
+    tells of objects that somebody else deleted; `on_relist` of every list but the first: whatever was wrong with this
+    watch may be wrong with others."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Informer:
         scope: Scope | None = None,
         label_selector: str | None = None,
         on_change: OnChange | None = None,
+        is_news: Judge = lambda _before, _after: True,
         on_loss: OnChange = lambda _namespace, _deployment: None,
         on_relist: Callable[[], None] = lambda: None,
         jitter: Jitter = random.uniform,
@@ -83,6 +85,7 @@ class Informer:
         self._clock = clock
         self._scope = scope or Scope(label_selector=label_selector)
         self._on_change = on_change
+        self._is_news = is_news
         self._on_loss = on_loss
         self._on_relist = on_relist
         self._jitter = jitter
@@ -198,7 +201,7 @@ class Informer:
                 self._on_loss(namespace, deployment)
 
     def _ring(self, before: JsonObject | None, after: JsonObject | None) -> None:
-        if self._on_change is not None:
+        if self._on_change is not None and self._is_news(before, after):
             for namespace, deployment in deployments_touched(before, after):
                 self._on_change(namespace, deployment)
 

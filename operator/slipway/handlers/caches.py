@@ -23,6 +23,7 @@ from slipway.adapters.store import Store, Stores
 from slipway.api import names
 from slipway.core.snapshot import Profiles
 from slipway.errors import TransientError
+from slipway.loop.news import child_is_news
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
 from slipway.settings import Settings
@@ -63,6 +64,7 @@ def owned_informers(
             clock=clock,
             label_selector=names.LABEL_DEPLOYMENT,
             on_change=ring,
+            is_news=child_is_news,
             on_loss=lost if resource in WRITTEN else ignore,
             on_relist=supervisor.list_soon,
         )

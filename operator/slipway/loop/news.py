@@ -1,8 +1,19 @@
-"""Which change of a ModelDeployment deserves a pass. Pure."""
+"""Which change of a ModelDeployment, or of an object that belongs to one, deserves a pass. Pure.
+
+A rollout brings dozens of changes that no decision reads: what controllers count in the status of a Deployment or a
+budget, a ReplicaSet's annotations, our own poke on a router pod. A pass for each would be half of all passes.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from slipway.api import names
 from slipway.api.types import Json, JsonObject
+
+_COUNTED_BY_KUBERNETES = "deployment.kubernetes.io/"
+# Read whole; of the others' status only what core/judgement.py reads of a Deployment.
+_STATUS_MATTERS = "Pod"
 
 
 def is_news(before: JsonObject | None, after: JsonObject | None) -> bool:
@@ -25,4 +36,37 @@ def _essence(obj: JsonObject | None) -> Json:
         metadata.get("labels") or {},
         metadata.get("annotations") or {},
         metadata.get("deletionTimestamp"),
+    )
+
+
+def child_is_news(before: JsonObject | None, after: JsonObject | None) -> bool:
+    """False if nothing differs that a pass reads. What is not known of `before` counts as different."""
+    if before is None or after is None:
+        return before is not after
+    return _child(before) != _child(after)
+
+
+def _child(obj: JsonObject) -> tuple[Any, ...]:
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return (
+        metadata.get("uid"),
+        metadata.get("labels") or {},
+        {
+            key: value
+            for key, value in annotations.items()
+            if key != names.ANNOTATION_POKE and not key.startswith(_COUNTED_BY_KUBERNETES)
+        },
+        metadata.get("ownerReferences") or (),
+        metadata.get("deletionTimestamp"),
+        {key: value for key, value in obj.items() if key not in ("metadata", "status")},
+        obj.get("status") if obj.get("kind") == _STATUS_MATTERS else _refusal(obj),
+    )
+
+
+def _refusal(obj: JsonObject) -> tuple[Json, ...]:
+    """The Deployment's word that its pods cannot even be created."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return tuple(
+        (item.get("status"), item.get("message")) for item in conditions if item.get("type") == "ReplicaFailure"
     )

@@ -28,7 +28,7 @@ from slipway.adapters.answers import Silent
 from slipway.adapters.backoff import Backoff, Jitter
 from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
-from slipway.adapters.lag import Lag
+from slipway.adapters.lag import PATIENCE_S, Lag
 from slipway.adapters.resources import Resource
 from slipway.adapters.store import Store, deployments_touched
 from slipway.adapters.watching import WatchEvent
@@ -75,6 +75,7 @@ class Informer:
         on_relist: Callable[[], None] = lambda: None,
         jitter: Jitter = random.uniform,
         relist_s: float = RELIST_S,
+        lag_patience_s: float = PATIENCE_S,
     ) -> None:
         self.resource = resource
         self.synced = asyncio.Event()
@@ -92,7 +93,7 @@ class Informer:
         self._relist_s = relist_s
         self._last_version: str | None = None
         self._silences = 0
-        self._lag = Lag(clock)
+        self._lag = Lag(clock, lag_patience_s)
         self._backoff = Backoff(base_s=2 * RECONNECT_S, jitter=jitter)  # its shortest wait keeps RECONNECT_S as well
         store.subscribe(self._ring)
 

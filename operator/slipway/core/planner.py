@@ -37,6 +37,7 @@ from slipway.core.snapshot import RouterView, Snapshot
 from slipway.errors import SpecError
 
 DELETION_RECHECK_S = 2.0
+STALE_RECHECK_S = 2.0
 
 
 def plan_pass(snapshot: Snapshot) -> Plan:
@@ -61,6 +62,8 @@ def plan_pass(snapshot: Snapshot) -> Plan:
         if record is None:
             numbers = {number for item in present.by_kind["Deployment"].values() if (number := revision_of(item))}
             record = salvage(resource, snapshot.routers, numbers)
+        if (old := _older_than(record, resource)) is not None:
+            return _halted(snapshot, old, STALE_RECHECK_S)
         return _Pass.gather(snapshot, spec, present, record).plan()
     except SpecError as error:
         return _halted(snapshot, spec_cause(error), PREREQUISITE_RECHECK_S)
@@ -154,8 +157,9 @@ class _Pass(Facts):
     def _decide(self, confirmation: traffic.Confirmation | None) -> tuple[Record, bool]:
         """The record after this pass: what a person asks, what the spec asks, the rollout's step, the table's step."""
         now, spec, target = self.snapshot.now, self.spec, self._target()
-        with_pods = [revision_of(item) for item in self.present.by_kind["Deployment"].values()]
-        record = adopt_orphans(self.before, (number for number in with_pods if number is not None))
+        standing = (*self.present.by_kind["Deployment"].values(), *self.present.by_kind["Service"].values())
+        numbers = [revision_of(item) for item in standing]
+        record = adopt_orphans(self.before, (number for number in numbers if number is not None))
         wish = wishes.read_wish(self.snapshot.resource)
         record, may_remove = wishes.execute(self._refreshed(record), wish, target)
         if not spec.paused or record.stable is None:
@@ -177,6 +181,8 @@ class _Pass(Facts):
             record = replace(record, routed=routed, changed_at=now)
         if seen is not None and record.watch is not None:
             record = replace(record, watch=self._written(record, record.watch, seen, confirmation))
+        if record != self.before:
+            record = replace(record, generation=self.snapshot.resource["metadata"]["generation"])
         return record, may_remove
 
     def _watched(self, record: Record, confirmation: traffic.Confirmation | None) -> Record:
@@ -344,6 +350,19 @@ class _Pass(Facts):
 
 def _same_table(before: Record, after: Record) -> bool:
     return (before.routed, before.stable) == (after.routed, after.stable)
+
+
+def _older_than(record: Record, resource: JsonObject) -> Cause | None:
+    """The caches of two kinds can lag behind each other. A spec that is older than the one which the record is about would
+    undo a rollout that was just asked for; a status that says so is refused by the API server while that is the reason."""
+    generation = resource["metadata"]["generation"]
+    if record.generation <= generation:
+        return None
+    message = (
+        f"state.json is about generation {record.generation} of the spec, generation {generation} was read: an old copy; "
+        "nothing is changed until the newer one is seen"
+    )
+    return Cause(reason=Reason.RECORD_DAMAGED, message=message)
 
 
 def _halted(snapshot: Snapshot, cause: Cause, recheck_s: float, *, ready: bool | None = False) -> Plan:

@@ -92,6 +92,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
+    generation: int = 0  # of the spec behind the last change in here: an older one is an old copy
     highest_revision: int = 0  # a number belongs to one frozen content for ever
     stable: int | None = None  # None until a revision was once verified at 100 %
     previous: int | None = None  # stable before this one: where a rollback goes
@@ -142,6 +143,7 @@ def to_json(record: Record) -> dict[str, Json]:
     """state.json. Moments are ISO 8601 with their zone; nothing in it changes from pass to pass by itself."""
     return {
         "schemaVersion": SCHEMA_VERSION,
+        "generation": record.generation,
         "highestRevision": record.highest_revision,
         "stable": record.stable,
         "previous": record.previous,
@@ -178,6 +180,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
                 f"{names.STATE_KEY} has schemaVersion {value['schemaVersion']}, expected {SCHEMA_VERSION}"
             )
         return Record(
+            generation=int(value.get("generation", 0)),
             highest_revision=int(value["highestRevision"]),
             stable=_number(value["stable"]),
             previous=_number(value.get("previous")),

@@ -21,7 +21,8 @@ DRAIN_RECHECK_S = 0.5  # requests in flight end without an event
 
 
 def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
-    """Revisions that have pods but no place in the record (a crash between two writes) retire like any other."""
+    """Revisions that have a Deployment or a Service but no place in the record (a crash between two writes, a cache that
+    did not show them when the rest was removed) retire like any other."""
     lost = sorted(set(numbers) - set(record.live))
     return (
         replace(record, retiring=(*record.retiring, *(Retiring(revision=number) for number in lost)))

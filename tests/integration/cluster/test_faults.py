@@ -19,6 +19,7 @@ from tests.integration.cluster.misbehaving import Reply, Server, answer, event, 
 from tests.integration.cluster.test_informer import running
 from tests.support.waiting import until
 
+LAG_PATIENCE_S = 0.5
 GONE = event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
 LEADER = event("ERROR", {"kind": "Status", "code": 500, "message": "etcdserver: leader changed"})
 QUIET = stream(hold=True)
@@ -28,8 +29,10 @@ QUIET = stream(hold=True)
 async def connected(server: Server, directory: Path) -> AsyncIterator[Cluster]:
     async with server.running(directory) as access:
         cluster = await Cluster.connect(access, SystemClock())
-        yield cluster
-        await cluster.close()
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
 
 
 @asynccontextmanager
@@ -37,7 +40,12 @@ async def informed(server: Server, directory: Path) -> AsyncIterator[Store]:
     store = Store()
     async with connected(server, directory) as cluster:
         informer = Informer(
-            cluster, CONFIG_MAPS, store, clock=SystemClock(), jitter=lambda low, _high: low / 100 or low
+            cluster,
+            CONFIG_MAPS,
+            store,
+            clock=SystemClock(),
+            jitter=lambda low, _high: low / 100 or low,
+            lag_patience_s=LAG_PATIENCE_S,
         )
         async with running(informer):
             yield store
@@ -133,13 +141,29 @@ async def test_a_server_that_closes_every_watch_at_once_is_asked_once_a_second(t
     assert server.count("list") == 1
 
 
-async def test_after_a_restore_of_etcd_the_list_is_believed(tmp_path: Path) -> None:
+async def test_after_a_restore_of_etcd_the_list_is_believed_when_it_stays_old(tmp_path: Path) -> None:
     lists = [
         answer(200, listing(item("a", 900), item("lost", 901), version=950)),
         answer(200, listing(item("a", 100), version=120)),
     ]
-    async with informed(Server(lists, [answer(504), QUIET]), tmp_path) as store:
+    server = Server(lists, [answer(504), QUIET])
+    async with informed(server, tmp_path) as store:
         await until(lambda: known(store) == {"a": "100"}, lambda: known(store))
+    first, *_, last = [when for when, kind, _ in server.asked if kind == "list"]
+    assert last - first > LAG_PATIENCE_S
+
+
+async def test_a_list_that_is_old_for_a_moment_changes_nothing(tmp_path: Path) -> None:
+    lists = [
+        answer(200, listing(item("a", 900), version=950)),
+        answer(200, listing(item("a", 100), version=120)),
+        answer(200, listing(item("a", 960), version=970)),
+    ]
+    async with informed(Server(lists, [answer(504), QUIET]), tmp_path) as store:
+        seen: list[dict[str, str]] = []
+        store.subscribe(lambda _before, _after: seen.append(known(store)))
+        await until(lambda: known(store) == {"a": "960"}, lambda: known(store))
+    assert seen == [{"a": "960"}]
 
 
 async def test_a_list_whose_snapshot_expires_between_pages_is_read_again_whole(tmp_path: Path) -> None:

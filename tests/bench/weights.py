@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tests.demo.journey import OPERATOR_NAMESPACE, Journey, condition
+from tests.demo.journey import OPERATOR_NAMESPACE, Journey, condition, install_operator
 
 NAMESPACE = "bench"
 NAME = "weights"
@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=("quiet", "busy"), default=["quiet", "busy"])
     options = parser.parse_args(arguments)
     journey = Journey.begin(NAMESPACE)
+    install_operator(journey.local, journey.kube)
     journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
     for seed, version in enumerate(("1.0.0", "2.0.0"), start=1):
         journey.train(version, seed=seed, epochs=1)

@@ -221,6 +221,11 @@ class Stage:
             return ""
         return f"{name}: Ready is {found.get('reason')}: {found.get('message')}; expected {reason}"
 
+    def has_pods(self, count: int, revision: int = 1) -> str:
+        """ "" if the revision has so many pods, ready or not."""
+        found = [name for name in self.world.all("pods") if name.startswith(f"{NAME}-r{revision}-")]
+        return "" if len(found) == count else f"revision {revision} has pods {found}, expected {count}"
+
 
 def condition(resource: Object, type_: str) -> Object:
     for item in (resource.get("status") or {}).get("conditions") or ():

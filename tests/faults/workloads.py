@@ -93,6 +93,7 @@ async def bad_spec_and_back(stage: Stage) -> None:
     assert good is not None  # setup has created it
     await stage.edit({"model": {"version": "9.9.9", "storageUri": "pvc://no-such-claim/fraud/9"}, "replicas": 3})
     await stage.until(lambda: stage.says("ClaimNotFound"), "the bad spec is answered")
+    await stage.until(lambda: stage.has_pods(3), "what serves is scaled all the same")
     await stage.edit({"model": dict(good["spec"]["model"]), "replicas": 2})
 
 

@@ -62,8 +62,8 @@ def plan_pass(snapshot: Snapshot) -> Plan:
         if record is None:
             numbers = {number for item in present.by_kind["Deployment"].values() if (number := revision_of(item))}
             record = salvage(resource, snapshot.routers, numbers)
-        if (old := _older_than(record, resource)) is not None:
-            return _halted(snapshot, old, STALE_RECHECK_S)
+        if (stale := _older_than(record, resource)) is not None:
+            return _halted(snapshot, stale, STALE_RECHECK_S)
         return _Pass.gather(snapshot, spec, present, record).plan()
     except SpecError as error:
         return _halted(snapshot, spec_cause(error), PREREQUISITE_RECHECK_S)

@@ -23,6 +23,7 @@ from slipway.adapters.store import Store, Stores
 from slipway.api import names
 from slipway.core.snapshot import Profiles
 from slipway.errors import TransientError
+from slipway.loop.losses import Losses
 from slipway.loop.news import child_is_news
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
@@ -40,7 +41,7 @@ def ignore(_namespace: str, _deployment: str) -> None:
 
 
 def owned_informers(
-    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor
+    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor, losses: Losses
 ) -> dict[str, Informer]:
     def ring(namespace: str, deployment: str) -> None:
         # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
@@ -48,9 +49,8 @@ def owned_informers(
             queue.add_change(Key(namespace, deployment))
 
     def lost(namespace: str, deployment: str) -> None:
-        # Usually the garbage collector, because the resource is gone and its own event was lost: making its children anew
-        # until the next list would be a fight.
         if stores.model_deployments.get(namespace, deployment) is not None:
+            losses.note(namespace, deployment)
             supervisor.list_soon()
 
     informers = {}

@@ -30,6 +30,7 @@ from slipway.handlers.events import build_registry, ring_on_news
 from slipway.handlers.framework import keep_running
 from slipway.handlers.health import Health, HealthServer
 from slipway.handlers.leading import TermStart, make_elector
+from slipway.loop.losses import Losses
 from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
 from slipway.loop.worker import Reconcile, Worker
@@ -53,6 +54,7 @@ class Parts:
     stores: Stores
     profiles: Callable[[], Profiles]
     clock: SystemClock
+    losses: Losses
     cleanup: AsyncExitStack  # for doors that must be closed at the end
     forgetful: list[Callable[[], None]]  # for memories that are old when another process has led meanwhile
 
@@ -83,6 +85,7 @@ def compose(parts: Parts) -> Reconcile:
         profiles=parts.profiles,
         fleet=Fleet(parts.stores.deployments),
         claim_exists=Claims(parts.cluster, parts.clock).exists,
+        is_orphaned=parts.losses.is_orphaned,
     )
     reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments, clock=parts.clock)
     applier = Applier(cluster=parts.cluster, stores=parts.stores)
@@ -112,7 +115,8 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
         supervisor = Supervisor(
             cluster, stores.model_deployments, clock=clock, written=lambda: newest_record(informers, stores)
         )
-        informers = owned_informers(cluster, stores, clock, queue, supervisor)
+        losses = Losses(cluster, stores.model_deployments)
+        informers = owned_informers(cluster, stores, clock, queue, supervisor, losses)
         informers["profiles"] = profiles_informer(cluster, settings, profiles_store, clock)
         profiles_store.subscribe(lambda _before, _after: _ring_all(stores.model_deployments, queue))
         health.caches = {name: informer.synced for name, informer in informers.items()}
@@ -135,6 +139,7 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
             stores=stores,
             profiles=profiles_reader(profiles_store, informers["profiles"], settings),
             clock=clock,
+            losses=losses,
             cleanup=cleanup,
             forgetful=start.forgetful,
         )

@@ -1,0 +1,81 @@
+"""After a child was deleted by somebody else, the owner is asked for once before anything is made in its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.adapters.resources import MODEL_DEPLOYMENTS, Resource
+from slipway.adapters.store import Store
+from slipway.errors import NotFound, TransientError
+from slipway.loop.losses import Losses
+
+
+def resource(uid: str, version: int) -> dict[str, Any]:
+    return {
+        "kind": "ModelDeployment",
+        "metadata": {"namespace": "risk", "name": "fraud", "uid": uid, "resourceVersion": str(version)},
+    }
+
+
+class Answers:
+    """An API server that has this to say."""
+
+    def __init__(self, said: dict[str, Any] | Exception) -> None:
+        self.said = said
+        self.asked = 0
+
+    async def get(self, kind: Resource, namespace: str, name: str) -> dict[str, Any]:
+        assert (kind, namespace, name) == (MODEL_DEPLOYMENTS, "risk", "fraud")
+        self.asked += 1
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+def scene(said: dict[str, Any] | Exception) -> tuple[Losses, Answers, Store]:
+    store, server = Store(), Answers(said)
+    store.put_watched(resource("old", 5))
+    return Losses(server, store), server, store
+
+
+async def test_without_a_loss_nothing_is_asked() -> None:
+    losses, server, _ = scene(resource("old", 5))
+    assert not await losses.is_orphaned(resource("old", 5))
+    assert server.asked == 0
+
+
+async def test_a_child_deleted_by_hand_is_made_anew_after_one_question() -> None:
+    losses, server, store = scene(resource("old", 7))
+    losses.note("risk", "fraud")
+    assert not await losses.is_orphaned(resource("old", 5))
+    assert not await losses.is_orphaned(resource("old", 5))
+    assert server.asked == 1
+    assert store.get("risk", "fraud") is not None
+
+
+async def test_an_owner_that_is_gone_leaves_the_store_and_does_not_come_back_by_a_late_event() -> None:
+    losses, _, store = scene(NotFound("gone"))
+    losses.note("risk", "fraud")
+    assert await losses.is_orphaned(resource("old", 5))
+    store.put_watched(resource("old", 6))
+    assert store.get("risk", "fraud") is None
+
+
+async def test_a_successor_of_the_same_name_takes_its_place() -> None:
+    losses, _, store = scene(resource("new", 9))
+    losses.note("risk", "fraud")
+    assert await losses.is_orphaned(resource("old", 5))
+    found = store.get("risk", "fraud")
+    assert found is not None
+    assert found["metadata"]["uid"] == "new"
+
+
+async def test_an_api_server_that_does_not_say_is_asked_again() -> None:
+    losses, server, _ = scene(TransientError("busy"))
+    losses.note("risk", "fraud")
+    with pytest.raises(TransientError):
+        await losses.is_orphaned(resource("old", 5))
+    server.said = NotFound("gone")
+    assert await losses.is_orphaned(resource("old", 5))

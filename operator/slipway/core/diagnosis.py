@@ -164,6 +164,11 @@ def _triton(pod: JsonObject, name: str, state: ModelState | None) -> Cause | Non
             return Cause(reason=Reason.MODEL_LOAD_FAILED, message=f"pod {name}: Triton says: {words}")
         if not ended:
             return Cause(reason=Reason.LOADING, message=f"pod {name}: Triton is loading the model")
+        if status.get("started"):
+            # It came back from that end and passed its startup probe since: what fails now is its readiness.
+            return Cause(
+                reason=Reason.LOADING, message=f"pod {name}: Triton runs, the model does not say that it is ready"
+            )
     if ended:
         times = int(status.get("restartCount", 0)) + ("running" not in now)  # the last end is counted once it restarts
         return Cause(

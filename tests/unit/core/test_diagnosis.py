@@ -99,6 +99,23 @@ FETCH_REPORT = json.dumps(
             Reason.CONTAINER_FAILED,
             "ended 1 time, last with exit code 137 (Error): Killed",
         ),
+        (
+            model_pod(
+                ready=False,
+                triton={"state": {"running": {}}, "started": False, "lastState": ended(139), "restartCount": 1},
+            ),
+            Reason.CONTAINER_FAILED,
+            "ended 1 time, last with exit code 139",
+        ),
+        (
+            # A blip of readiness long after an old end is no new end.
+            model_pod(
+                ready=False,
+                triton={"state": {"running": {}}, "started": True, "lastState": ended(139), "restartCount": 1},
+            ),
+            Reason.LOADING,
+            "does not say that it is ready",
+        ),
         (model_pod(ready=False, triton=waiting("PodInitializing"), digest=None), Reason.STARTING, "kubelet"),
     ],
 )

@@ -17,6 +17,7 @@ from slipway.api.values import boolean, mapping, one_of, whole
 from slipway.errors import SpecError
 
 ON_INCONCLUSIVE = ("Pause", "Abort", "Promote")
+LONGEST_MS = 3_600_000
 
 
 def analysis_step(written: Mapping[str, Json], path: str) -> Analysis:
@@ -56,7 +57,10 @@ def judging(written: Mapping[str, Json], path: str) -> Judging:
     latency = written.get("latency")
     is_enabled = errors.get("enabled") is None or boolean(errors["enabled"], f"{path}.errors.enabled")
     return Judging(
-        errors=ErrorCriterion(max_increase_percent=_increase(errors, f"{path}.errors", ErrorCriterion()))
+        errors=ErrorCriterion(
+            max_increase_percent=_increase(errors, f"{path}.errors", ErrorCriterion()),
+            max_percent=_at_most(errors.get("maxPercent"), f"{path}.errors.maxPercent", 100),
+        )
         if is_enabled
         else None,
         latency=None if latency is None else _parse_latency(mapping(latency, f"{path}.latency"), f"{path}.latency"),
@@ -74,7 +78,15 @@ def _parse_latency(written: Mapping[str, Json], path: str) -> LatencyCriterion:
     percentile = whole(
         written.get("percentile"), f"{path}.percentile", default=LatencyCriterion().percentile, minimum=50, maximum=99
     )
-    return LatencyCriterion(percentile=percentile, max_increase_percent=_increase(written, path, LatencyCriterion()))
+    return LatencyCriterion(
+        percentile=percentile,
+        max_increase_percent=_increase(written, path, LatencyCriterion()),
+        max_ms=_at_most(written.get("maxMilliseconds"), f"{path}.maxMilliseconds", LONGEST_MS),
+    )
+
+
+def _at_most(written: Json, path: str, largest: int) -> int | None:
+    return None if written is None else whole(written, path, default=largest, minimum=1, maximum=largest)
 
 
 def _increase(written: Mapping[str, Json], path: str, default: ErrorCriterion | LatencyCriterion) -> int:

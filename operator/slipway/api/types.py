@@ -106,14 +106,16 @@ Step = SetWeight | Pause | SetCanaryScale | Analysis
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCriterion:
     max_increase_percent: int = 3  # percentage points of requests that may be bad beyond stable's
+    max_percent: int | None = None  # of its requests may be bad, whatever stable has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyCriterion:
-    """Slow = above stable's percentile, as it was when the comparison began."""
+    """Slow = above stable's percentile, as it was when the comparison began, or above the limit that is written."""
 
     percentile: int = 95
     max_increase_percent: int = 5  # percentage points of requests that may be slow beyond stable's
+    max_ms: int | None = None  # the limit in milliseconds, for `percentile` of its answers, whatever stable has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

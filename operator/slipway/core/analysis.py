@@ -3,8 +3,9 @@
     requests and bad events of both, since the last look
         │
         ├─▶ e-value: is the canary worse?          ≥ 1/alpha                    ▶ failed, at this very look
+        ├─▶ bound: is it certainly above its ceiling, if one is set?             ▶ failed likewise
         └─▶ bounds: is it certainly not much worse? upper - lower < margin,
-                                                    and enough requests          ▶ passed
+            certainly below its ceiling?            and enough requests          ▶ passed
                                                     neither                      ▶ inconclusive: n more requests
 
 No data is inconclusive, never passed. What counts as a bad event (an answer that is no success, one slower than a frozen
@@ -66,6 +67,7 @@ class Criterion:
     alpha: float  # chance to fail a canary that is as good as stable, however long it is watched
     margin: float  # how much more of its requests may be bad than of stable's, as a fraction, and still pass
     min_requests: int  # of the canary; fewer never pass
+    ceiling: float | None = None  # how much of its requests may be bad whatever stable has, as a fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +91,9 @@ def look(evidence: Evidence, parts: Iterable[tuple[Counts, Counts]]) -> Evidence
     canary, stable, worth, hit = evidence.canary, evidence.stable, evidence.log_worth, False
     for on_trial, trusted in parts:
         canary, stable = canary + on_trial, stable + trusted
+        hit = hit or on_trial.bad > 0
         if not on_trial.requests or not trusted.requests or not on_trial.bad + trusted.bad:
             continue
-        hit = hit or on_trial.bad > 0
         share = on_trial.requests / (on_trial.requests + trusted.requests)
         worth = tuple(
             log + _log_bet(ratio, share, on_trial.bad, trusted.bad) for log, ratio in zip(worth, RATIOS, strict=True)
@@ -114,9 +116,14 @@ def e_value(evidence: Evidence) -> float:
 @lru_cache(maxsize=512)  # the same evidence is asked about by several parts of a pass, and by many passes
 def judge(evidence: Evidence, test: Criterion) -> Verdict:
     """From most to least severe: worse, not shown to be good enough, good enough."""
-    if e_value(evidence) >= 1 / test.alpha and evidence.witnesses >= WITNESSES:
+    if evidence.witnesses >= WITNESSES and (e_value(evidence) >= 1 / test.alpha or is_above(evidence.canary, test)):
         return Verdict.FAILED
     return Verdict.PASSED if _is_good_enough(evidence.canary, evidence.stable, test) else Verdict.INCONCLUSIVE
+
+
+def is_above(canary: Counts, test: Criterion) -> bool:
+    """Its rate is above its ceiling, with confidence at all looks together. It needs no stable."""
+    return test.ceiling is not None and lower_bound(canary, test.alpha) > test.ceiling
 
 
 def _is_good_enough(canary: Counts, stable: Counts, test: Criterion) -> bool:
@@ -124,6 +131,7 @@ def _is_good_enough(canary: Counts, stable: Counts, test: Criterion) -> bool:
         canary.requests >= max(1, test.min_requests)
         and stable.requests > 0
         and difference_bound(canary, stable, test.alpha) < test.margin
+        and (test.ceiling is None or upper_bound(canary, test.alpha) < test.ceiling)
     )
 
 
@@ -156,11 +164,19 @@ def requests_needed(canary: Counts, stable: Counts, test: Criterion) -> int | No
 
 
 def _fewest(test: Criterion) -> int:
-    """Requests without a bad one that refute rates above the margin: (n + 1)(1 - margin)^n ≤ alpha / 2."""
+    """Requests without a bad one that refute rates above the margin, and above the ceiling:
+    (n + 1)(1 - margin)^n ≤ alpha / 2."""
+
+    def are_enough(count: int) -> bool:
+        seen = Counts(count)
+        return upper_bound(seen, test.alpha / 2) < test.margin and (
+            test.ceiling is None or upper_bound(seen, test.alpha) < test.ceiling
+        )
+
     count = 1
-    while upper_bound(Counts(count), test.alpha / 2) >= test.margin:
+    while not are_enough(count):
         count *= 2
-    return next(n for n in range(count // 2, count + 1) if upper_bound(Counts(n), test.alpha / 2) < test.margin)
+    return next(n for n in range(count // 2, count + 1) if are_enough(n))
 
 
 def _scaled(counts: Counts, factor: float) -> Counts:

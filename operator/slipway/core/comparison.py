@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from slipway.api.types import Analysis, LatencyCriterion, Rollout
+from slipway.api.types import Analysis, ErrorCriterion, LatencyCriterion, Rollout
 from slipway.core.analysis import Criterion, Evidence, Verdict, judge, requests_needed
 from slipway.core.watch import ERRORS, LATENCY, Watch
 
@@ -21,6 +21,7 @@ class Finding:
     stable: int  # revision
     threshold_ms: int | None  # of latency, None while it is not known
     percentile: int | None
+    is_fixed: bool = False  # the threshold is the spec's, not stable's percentile
 
     @property
     def needed(self) -> int | None:
@@ -32,29 +33,38 @@ class Finding:
         """`errors: 7.1 % of 312 requests against 0.4 % of 2,790 of revision 2`"""
         ours, theirs = self.evidence.canary, self.evidence.stable
         if self.metric == ERRORS:
-            return (
+            words = (
                 f"errors: {ours.rate:.1%} of {ours.requests:,} requests against {theirs.rate:.1%} of "
                 f"{theirs.requests:,} of revision {self.stable}"
-            ).replace("%", " %")
-        if self.threshold_ms is None:
+            )
+        elif self.threshold_ms is None:
             return f"latency: p{self.percentile} of revision {self.stable} is not known yet"
-        return (
-            f"latency: {ours.rate:.1%} of {ours.requests:,} requests took more than {self.threshold_ms} ms "
-            f"(p{self.percentile} of revision {self.stable}) against {theirs.rate:.1%} of {theirs.requests:,}"
-        ).replace("%", " %")
+        else:
+            limit = "maxMilliseconds" if self.is_fixed else f"p{self.percentile} of revision {self.stable}"
+            words = (
+                f"latency: {ours.rate:.1%} of {ours.requests:,} requests took more than {self.threshold_ms} ms "
+                f"({limit}) against {theirs.rate:.1%} of {theirs.requests:,}"
+            )
+        if self.criterion.ceiling is not None:
+            words += f", at most {self.criterion.ceiling:.0%} may"
+        return words.replace("%", " %")
 
 
 def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding, ...]:
     """Every metric that is judged. Without a watch there is no data, and no data is inconclusive."""
     judging = rollout.judging
-    alpha = judging.false_alarm_percent / 100 / max(1, len(judging.metrics))  # Bonferroni
+    asked_of = (judging.errors, judging.latency)
+    tests = sum((asked is not None) + (_ceiling(asked) is not None) for asked in asked_of)
+    alpha = judging.false_alarm_percent / 100 / max(1, tests)  # Bonferroni
     fewest = _min_requests(rollout, step)
     found = []
-    for metric, asked in ((ERRORS, judging.errors), (LATENCY, judging.latency)):
+    for metric, asked in zip((ERRORS, LATENCY), asked_of, strict=True):
         if asked is None:
             continue
         evidence = watch.evidence.get(metric, Evidence()) if watch is not None else Evidence()
-        criterion = Criterion(alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest)
+        criterion = Criterion(
+            alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest, ceiling=_ceiling(asked)
+        )
         found.append(
             Finding(
                 metric=metric,
@@ -64,9 +74,17 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
                 stable=watch.stable if watch is not None else 0,
                 threshold_ms=watch.threshold_ms if watch is not None else None,
                 percentile=asked.percentile if isinstance(asked, LatencyCriterion) else None,
+                is_fixed=isinstance(asked, LatencyCriterion) and asked.max_ms is not None,
             )
         )
     return tuple(found)
+
+
+def _ceiling(asked: ErrorCriterion | LatencyCriterion | None) -> float | None:
+    """The share of the canary's requests that may be bad whatever stable has: `percentile` percent keep the limit."""
+    if isinstance(asked, LatencyCriterion):
+        return None if asked.max_ms is None else 1 - asked.percentile / 100
+    return None if asked is None or asked.max_percent is None else asked.max_percent / 100
 
 
 def _min_requests(rollout: Rollout, step: int) -> int:

@@ -191,6 +191,8 @@ def _finding(entry: Finding) -> JsonObject:
         "stableBad": evidence.stable.bad,
         "maxIncreasePercent": round(100 * entry.criterion.margin),
     }
+    if entry.criterion.ceiling is not None:
+        line["maxPercent"] = round(100 * entry.criterion.ceiling)
     if (needed := entry.needed) is not None:
         line["requestsNeeded"] = needed
     if entry.percentile is not None:

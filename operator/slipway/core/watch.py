@@ -63,6 +63,7 @@ class Watch:
     weight: int  # percent, verified, in this segment
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by metric
     threshold_ms: int | None = None  # above it an answer is slow; None: not known yet, or not asked for
+    fixed_ms: int | None = None  # the limit of the spec that threshold_ms is; None: it is stable's percentile
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by router
 
     def to_json(self) -> dict[str, Json]:
@@ -74,6 +75,7 @@ class Watch:
             "writtenAt": self.written_at.isoformat(),
             "weight": self.weight,
             "thresholdMs": self.threshold_ms,
+            "fixedMs": self.fixed_ms,
             "evidence": {
                 metric: {
                     "canary": [found.canary.requests, found.canary.bad],
@@ -98,6 +100,7 @@ class Watch:
             written_at=datetime.fromisoformat(value["writtenAt"]),
             weight=int(value["weight"]),
             threshold_ms=None if value["thresholdMs"] is None else int(value["thresholdMs"]),
+            fixed_ms=None if value.get("fixedMs") is None else int(value["fixedMs"]),
             evidence={str(metric): _evidence(found) for metric, found in value["evidence"].items()},
             marks={
                 str(router): Mark(**dict(zip(Mark.__slots__, map(int, numbers), strict=True)))
@@ -128,6 +131,7 @@ def begin(canary: int, stable: int, weight: int, judging: Judging, views: Iterab
 def advanced(watch: Watch, judging: Judging, views: Iterable[RouterView]) -> Watch:
     """The watch as of now: evidence with what happened since the last write, counters of now. `written_at` stays."""
     views = tuple(views)
+    watch = _with_limit_of_now(watch, judging)
     evidence = {metric: watch.evidence.get(metric, Evidence()) for metric in judging.metrics}
     marks = _marks(watch, views)
     limit_ms = watch.threshold_ms if judging.latency is not None else None
@@ -137,13 +141,23 @@ def advanced(watch: Watch, judging: Judging, views: Iterable[RouterView]) -> Wat
         evidence[LATENCY] = look(evidence[LATENCY], _parts(watch, marks, views, _latency_part))
     # Frozen only if every router tells its counters at this moment: slow answers are counted from it on.
     if judging.latency is not None and limit_ms is None and all(view.answer is not None for view in views):
-        limit_ms = threshold(watch.stable, judging.latency.percentile, views)
-    now = replace(watch, evidence=evidence, threshold_ms=limit_ms)
+        limit_ms = judging.latency.max_ms or threshold(watch.stable, judging.latency.percentile, views)
+    fixed_ms = judging.latency.max_ms if judging.latency is not None else None
+    now = replace(watch, evidence=evidence, threshold_ms=limit_ms, fixed_ms=fixed_ms)
     if limit_ms != watch.threshold_ms:
         marks = _marks(now, views)
     present = {view.key for view in views}
     kept = {router: mark for router, mark in watch.marks.items() if router in present}
     return replace(now, marks={**kept, **marks})
+
+
+def _with_limit_of_now(watch: Watch, judging: Judging) -> Watch:
+    """A limit that was written, changed or taken back while the comparison runs: slow answers are counted anew."""
+    asked = judging.latency.max_ms if judging.latency is not None else None
+    if watch.threshold_ms is None or watch.fixed_ms == asked:
+        return watch
+    others = {metric: found for metric, found in watch.evidence.items() if metric != LATENCY}
+    return replace(watch, evidence=others, threshold_ms=None)
 
 
 def is_due(before: Watch, after: Watch, *, weight: int, now: datetime) -> bool:

@@ -235,6 +235,13 @@ def test_errors_are_judged_without_a_word_about_it_and_latency_only_when_written
     assert (judging.errors, judging.false_alarm_percent) == (ErrorCriterion(max_increase_percent=1), 5)
 
 
+def test_absolute_limits_are_taken_as_written() -> None:
+    written = rollout(analysis={"latency": {"maxMilliseconds": 250}, "errors": {"maxPercent": 2}})
+    judging = parse_spec(model_deployment(rollout=written)).rollout.judging
+    assert judging.errors == ErrorCriterion(max_percent=2)
+    assert judging.latency == LatencyCriterion(max_ms=250)
+
+
 def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
     given = {"minRequests": 50, "maxDurationSeconds": 60, "onInconclusive": "Abort"}
     spec = parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, {"analysis": given})))
@@ -257,6 +264,11 @@ def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
         (
             rollout({"setWeight": 5}, {"analysis": {"onInconclusive": "Hope"}}),
             f"{STEP}[1].analysis.onInconclusive: is 'Hope', expected one of Pause, Abort, Promote",
+        ),
+        (rollout(analysis={"errors": {"maxPercent": 0}}), "spec.rollout.analysis.errors.maxPercent: is 0"),
+        (
+            rollout(analysis={"latency": {"maxMilliseconds": 3_600_001}}),
+            "spec.rollout.analysis.latency.maxMilliseconds: is 3600001",
         ),
         (rollout(analysis={"latency": {"percentile": 100}}), "spec.rollout.analysis.latency.percentile: is 100"),
         (rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: is 0"),

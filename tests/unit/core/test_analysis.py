@@ -15,6 +15,7 @@ from slipway.core.analysis import (
     Verdict,
     difference_bound,
     e_value,
+    is_above,
     judge,
     look,
     lower_bound,
@@ -111,6 +112,44 @@ def test_two_routers_with_shares_of_their_own_are_not_mixed() -> None:
     mixed = look(Evidence(), [(Counts(100, 45), Counts(900, 5))])
     assert e_value(apart) < 1.1
     assert e_value(mixed) > 1e6
+
+
+def test_a_ceiling_is_held_whatever_stable_does() -> None:
+    """Stable is as bad: no comparison finds anything, and the revision still does not pass."""
+    absolute = Criterion(alpha=0.01, margin=0.03, min_requests=200, ceiling=0.05)
+    evidence = Evidence()
+    for _ in range(10):
+        evidence = look(evidence, [(Counts(100, 12), Counts(900, 108))])
+    assert judge(evidence, CRITERION) is Verdict.INCONCLUSIVE
+    assert judge(evidence, absolute) is Verdict.FAILED
+
+
+def test_a_ceiling_is_judged_without_any_request_to_stable() -> None:
+    absolute = Criterion(alpha=0.01, margin=0.03, min_requests=200, ceiling=0.05)
+    evidence = Evidence()
+    for _ in range(3):
+        evidence = look(evidence, [(Counts(100, 20), Counts())])
+    assert judge(evidence, absolute) is Verdict.FAILED
+
+
+def test_a_revision_that_keeps_exactly_its_ceiling_is_rarely_given_up() -> None:
+    absolute, rng, given_up = Criterion(alpha=0.05, margin=1.0, min_requests=1, ceiling=0.05), random.Random(5), 0
+    for _ in range(100):
+        evidence = Evidence()
+        for _ in range(100):
+            evidence = look(evidence, [(Counts(10, sum(rng.random() < 0.05 for _ in range(10))), Counts(90, 4))])
+            if is_above(evidence.canary, absolute):
+                given_up += 1
+                break
+    assert given_up <= 5
+
+
+def test_below_its_ceiling_only_with_enough_requests() -> None:
+    absolute = Criterion(alpha=0.01, margin=0.5, min_requests=1, ceiling=0.01)
+    needed = requests_needed(Counts(), Counts(), absolute)
+    assert needed is not None
+    assert judge(Evidence(canary=Counts(needed), stable=Counts(9 * needed)), absolute) is Verdict.PASSED
+    assert judge(Evidence(canary=Counts(needed - 1), stable=Counts(9 * needed)), absolute) is Verdict.INCONCLUSIVE
 
 
 def test_false_aborts_are_at_most_alpha_and_a_tenfold_error_rate_is_found_soon() -> None:

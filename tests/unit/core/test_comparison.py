@@ -61,6 +61,14 @@ def test_a_worse_revision_is_given_up_at_any_step_without_a_word_in_the_spec() -
     assert events(it).count("AnalysisFailed") == 1
 
 
+def test_what_is_above_its_ceiling_is_given_up_though_stable_is_no_better() -> None:
+    it = on_trial(analysis={"errors": {"maxPercent": 5}})
+    traffic(it, 60, bad={1: 0.2, 2: 0.2})
+    assert condition(it) == ("False", "AnalysisFailed")
+    assert "at most 5 % may" in message(it)
+    assert it.weights() in ({1: 100, 2: 0}, {1: 100})
+
+
 def test_a_revision_that_errs_as_rarely_as_stable_is_left_alone() -> None:
     it = on_trial()
     traffic(it, 120, bad={1: 0.1, 2: 0.1})

@@ -49,6 +49,25 @@ def errors(watch: Watch, *views: RouterView) -> tuple[Counts, Counts]:
     return evidence.canary, evidence.stable
 
 
+def test_a_limit_that_the_spec_names_holds_at_once_and_one_that_is_changed_begins_anew() -> None:
+    def timed(slow: int) -> Tally:
+        return tally(100, timed=100, at_most={100: 100 - 2 * slow, 250: 100 - slow, 1000: 100})
+
+    named = Judging(latency=LatencyCriterion(max_ms=200))
+    watch = begun(router(canary=tally(0), stable=tally(0)), judging=named)
+    assert (watch.threshold_ms, watch.fixed_ms) == (200, 200)
+    after = advanced(watch, named, [router(canary=timed(7), stable=timed(1))])
+    assert after.evidence["latency"].canary == Counts(100, 7)
+    assert Watch.from_json(json.loads(json.dumps(after.to_json()))).fixed_ms == 200
+
+    changed = Judging(latency=LatencyCriterion(max_ms=100))
+    fresh = advanced(after, changed, [router(canary=timed(7), stable=timed(1))])
+    assert fresh.evidence["latency"].canary == Counts()
+    assert (fresh.threshold_ms, fresh.evidence["errors"].canary.requests) == (100, 100)
+    unnamed = advanced(after, WITH_LATENCY, [router(canary=timed(7), stable=timed(1))])
+    assert (unnamed.threshold_ms, unnamed.fixed_ms) == (100, None)
+
+
 def test_only_what_is_counted_after_the_beginning_is_evidence() -> None:
     watch = begun(router(canary=tally(7, 7), stable=tally(1000, 500)))
     assert errors(watch, router(canary=tally(17, 8), stable=tally(1090, 502))) == (Counts(10, 1), Counts(90, 2))

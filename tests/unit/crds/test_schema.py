@@ -163,8 +163,8 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause", "setCanaryScale", "analysis"}
     assert below("spec.rollout.canary.steps[].analysis") == {"minRequests", "maxDurationSeconds", "onInconclusive"}
     assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
-    assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent"}
-    assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent"}
+    assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent", "maxPercent"}
+    assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent", "maxMilliseconds"}
     assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weight", "matchTrafficWeight"}
     assert below("spec.rollout.blueGreen") == {"autoPromotionEnabled", "autoPromotionSeconds"}
     assert below("spec.rollout.rollbackWindow") == {"revisions"}

@@ -27,6 +27,7 @@ from tests.simulated import network
 
 DOCS = REPOSITORY / "docs"
 PARTS = ("fleet", "rollouts", "passes", "router")
+TOLD = (*PARTS, "weights")  # that one needs the local cluster: python -m tests.bench.weights --out docs
 ON_THE_BED = {"fleet", "rollouts"}
 STORIES = ("create", "still", "change", "restart")
 SIZES = (100, 500, 1000)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         write_part(results, replace(part, run=run))
         _tell(part)
-    parts = read_parts(results, PARTS)
+    parts = read_parts(results, TOLD)
     drawn = [(f"benchmarks/{file}", name) for file, name in plots.draw(parts, results)]
     page.write_text(report.render(parts, drawn), encoding="utf-8")
     print(f"{page} is written from {len(parts)} parts")

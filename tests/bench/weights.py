@@ -1,7 +1,8 @@
 """How long from the decision about a weight until every router confirms it: `python -m tests.bench.weights`.
 
 One canary goes through lists of steps two seconds apart, on the local cluster with two routers; the operator's own log says when
-each table was confirmed. An edited list starts anew at 0 %, so one canary serves for any number of changes.
+each table was confirmed. An edited list starts anew at 0 %, so one canary serves for any number of changes. With `--out docs` the
+result is kept for docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -9,19 +10,32 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from tests.bench import machine
+from tests.bench.results import Figure, Part, Table, quantile, write_part
 from tests.demo.journey import OPERATOR_NAMESPACE, Journey, condition, install_operator
 
 NAMESPACE = "bench"
 NAME = "weights"
 PAUSE_S = 2
+GOAL_S = 1.0
+EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, float("inf"))
+CIRCUMSTANCES = {"quiet": "nothing else started", "busy": "every core busy with another process"}
+ABOUT = (
+    "One canary on the local cluster goes through steps two seconds apart, with two routers; the operator's log tells when "
+    "each table was decided and when every router confirmed it. Real kubelet, real Envoy."
+)
 CHANGES_PER_LIST = 15  # the CRD takes 32 steps: 15 weights with their pauses, and an open pause at the end
 
 
@@ -63,23 +77,85 @@ def confirmations(journey: Journey) -> list[float]:
     return found
 
 
+def counted(seconds: Sequence[float]) -> list[int]:
+    """How many lie in each bucket of EDGES."""
+    return [sum(1 for value in seconds if low <= value < high) for low, high in itertools.pairwise(EDGES)]
+
+
 def histogram(seconds: Sequence[float]) -> str:
     """A row for each bucket, a bar for its count."""
-    edges = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, float("inf")]
-    counts = [sum(1 for value in seconds if low <= value < high) for low, high in itertools.pairwise(edges)]
+    counts = counted(seconds)
     most = max(counts, default=1) or 1
     rows = [
         f"  {low:5.2f} – {high:5.2f} s  {count:5d}  {'█' * round(50 * count / most)}"
-        for (low, high), count in zip(itertools.pairwise(edges), counts, strict=True)
+        for (low, high), count in zip(itertools.pairwise(EDGES), counts, strict=True)
         if count
     ]
-    ordered = sorted(seconds)
-
-    def quantile(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    head = f"{len(ordered)} changes: p50 {quantile(0.5):.2f} s, p90 {quantile(0.9):.2f} s, p99 {quantile(0.99):.2f} s, max {ordered[-1]:.2f} s"
+    p50, p90, p99, longest = quantiles(seconds)
+    head = f"{len(seconds)} changes: p50 {p50:.2f} s, p90 {p90:.2f} s, p99 {p99:.2f} s, max {longest:.2f} s"
     return "\n".join([head, *rows])
+
+
+def quantiles(seconds: Sequence[float]) -> tuple[float, float, float, float]:
+    """p50, p90, p99 and the longest."""
+    values = list(seconds)
+    return quantile(values, 0.5), quantile(values, 0.9), quantile(values, 0.99), max(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One circumstance."""
+
+    part: str  # quiet | busy
+    seconds: Sequence[float]
+    load_before: float
+    load_after: float
+
+
+def as_part(found: Sequence[Found]) -> Part:
+    """For docs/benchmarks.md."""
+    return Part(
+        name="weights",
+        title="From a weight to its confirmation by every router",
+        about=ABOUT,
+        figures=tuple(
+            Figure(
+                what=f"weight decided → confirmed by two routers, p99, {CIRCUMSTANCES[it.part]}",
+                value=round(quantiles(it.seconds)[2], 2),
+                unit="s",
+                goal=GOAL_S,
+                note=f"{len(it.seconds)} changes",
+            )
+            for it in found
+        ),
+        tables=(
+            Table(
+                title="Seconds",
+                columns=("", "changes", "p50", "p90", "p99", "max", "load average before", "after"),
+                rows=tuple(
+                    (
+                        CIRCUMSTANCES[it.part],
+                        len(it.seconds),
+                        *(round(value, 2) for value in quantiles(it.seconds)),
+                        round(it.load_before, 1),
+                        round(it.load_after, 1),
+                    )
+                    for it in found
+                ),
+            ),
+            Table(
+                title="How many took so long",
+                columns=("from, s", "to, s", *(CIRCUMSTANCES[it.part] for it in found)),
+                rows=tuple(
+                    (low, None if math.isinf(high) else high, *counts)
+                    for (low, high), *counts in zip(
+                        itertools.pairwise(EDGES), *(counted(it.seconds) for it in found), strict=True
+                    )
+                    if any(counts)
+                ),
+            ),
+        ),
+    )
 
 
 def measure(journey: Journey, wanted: int, first_list: int) -> tuple[list[float], int]:
@@ -118,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.weights", description=__doc__.splitlines()[0])
     parser.add_argument("--changes", type=int, default=200, help="at least so many in each part (default %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=("quiet", "busy"), default=["quiet", "busy"])
+    parser.add_argument("--out", type=Path, help="where `python -m tests.bench report` finds the result, such as docs")
     options = parser.parse_args(arguments)
     journey = Journey.begin(NAMESPACE)
     install_operator(journey.local, journey.kube)
@@ -126,18 +203,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         journey.train(version, seed=seed, epochs=1)
     journey.kube.apply(spec("1.0.0", 0), namespace=NAMESPACE)
     journey.wait_ready(NAME, lambda reason, _: print(reason, flush=True))
-    shift, short, report = 1, 0, []
+    shift, found = 1, []
+    began = time.monotonic()
     for part in options.parts:
         load = os.getloadavg()[0]
         with busy_cores() if part == "busy" else nullcontext():
             seconds, shift = measure(journey, options.changes, shift)
-        short += len(seconds) < options.changes
-        what = "every core busy with another process" if part == "busy" else "nothing else started"
-        report.append(f"{part}: {what}; load average before {load:.1f}, after {os.getloadavg()[0]:.1f}")
-        report.append(histogram(seconds))
-    print("\n".join(report))
+        found.append(Found(part=part, seconds=seconds, load_before=load, load_after=os.getloadavg()[0]))
+    for it in found:
+        print(
+            f"{it.part}: {CIRCUMSTANCES[it.part]}; load average before {it.load_before:.1f}, after {it.load_after:.1f}"
+        )
+        print(histogram(it.seconds))
     journey.kube.delete(f"mdep/{NAME}", NAMESPACE)
-    return 1 if short else 0
+    if options.out is not None:
+        run = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            "command": f"python -m tests.bench.weights --changes {options.changes} --parts {' '.join(options.parts)}",
+            "seconds": round(time.monotonic() - began, 1),
+            "machine": machine.describe(),
+        }
+        write_part(options.out / "benchmarks", replace(as_part(found), run=run))
+    return 1 if any(len(it.seconds) < options.changes for it in found) else 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 python -m tests.bench                              everything (the better part of an hour)
 python -m tests.bench passes router                single parts; the others stay as they were measured before
 python -m tests.bench fleet --n 100 --only create  one size, one story
+python -m tests.bench fleet --n 500 --brief 1000   of the larger one only its creation and a restart
 python -m tests.bench report                       only writes the page and the plots again
 python -m tests.bench profile                      where a pass spends its time; writes nothing into docs/
 """
@@ -15,7 +16,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ PARTS = ("fleet", "rollouts", "passes", "router")
 TOLD = (*PARTS, "weights")  # that one needs the local cluster: python -m tests.bench.weights --out docs
 ON_THE_BED = {"fleet", "rollouts"}
 STORIES = ("create", "still", "change", "restart")
+BRIEF = ("create", "restart")
 SIZES = (100, 500, 1000)
 
 
@@ -45,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in wanted if given.parts != ["report"] else ():
         print(f"{name} …", flush=True)
         began = time.monotonic()
-        part = _measures(given)[name]()
-        run = {
-            "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-            "command": shlex.join(["python", "-m", "tests.bench", *(sys.argv[1:] if arguments is None else arguments)]),
-            "seconds": round(time.monotonic() - began, 1),
-            "machine": machine.describe(),
-        }
-        write_part(results, replace(part, run=run))
+        for part in _measures(given)[name]():
+            run = {
+                "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+                "command": shlex.join(["python", "-m", "tests.bench", *(arguments or sys.argv[1:])]),
+                "seconds": round(time.monotonic() - began, 1),
+                "machine": machine.describe(),
+            }
+            write_part(results, replace(part, run=run))
         _tell(part)
     parts = read_parts(results, TOLD)
     drawn = [(f"benchmarks/{file}", name) for file, name in plots.draw(parts, results)]
@@ -61,30 +63,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measures(given: argparse.Namespace) -> dict[str, Callable[[], Part]]:
+def _measures(given: argparse.Namespace) -> dict[str, Callable[[], Iterator[Part]]]:
+    """Each yields its part, again and again as more of it is known: what breaks off late loses nothing."""
     return {
-        "fleet": lambda: _fleet(given.n, given.only, given.idle),
-        "rollouts": lambda: rollouts.measure(given.rollouts),
-        "passes": passes.measure,
-        "router": routing.measure,
+        "fleet": lambda: _fleet(given),
+        "rollouts": lambda: iter((rollouts.measure(given.rollouts),)),
+        "passes": lambda: iter((passes.measure(),)),
+        "router": lambda: iter((routing.measure(),)),
     }
 
 
-def _fleet(sizes: Sequence[int], stories: Sequence[str], idle_s: float) -> Part:
-    told = set(stories) or set(STORIES)
-    wanted = fleet.Wanted(
-        floors="create" in told,
-        still="still" in told,
-        changes="change" in told,
-        restart="restart" in told,
-        idle_s=idle_s,
-    )
+def _fleet(given: argparse.Namespace) -> Iterator[Part]:
+    stories = dict.fromkeys(given.n, tuple(given.only) or STORIES) | dict.fromkeys(given.brief, BRIEF)
     found = []
-    for size in sizes:
+    for size, told in sorted(stories.items()):
         began = time.monotonic()
+        wanted = fleet.Wanted(
+            floors="create" in told,
+            still="still" in told,
+            changes="change" in told,
+            restart="restart" in told,
+            idle_s=given.idle,
+        )
         found.append(asyncio.run(fleet.measure(size, wanted)))
         print(f"  {size} ModelDeployments: {time.monotonic() - began:.0f} s", flush=True)
-    return fleet_report.part(found)
+        yield fleet_report.part(found)
 
 
 def _tell(part: Part) -> None:
@@ -103,6 +106,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(known)}; default: {', '.join(PARTS)}")
     parser.add_argument(
         "--n", type=int, nargs="+", default=list(SIZES), help="sizes of the fleet (default %(default)s)"
+    )
+    parser.add_argument(
+        "--brief", type=int, nargs="+", default=(), help=f"sizes of which only {' and '.join(BRIEF)} are told"
     )
     parser.add_argument("--only", nargs="+", choices=STORIES, default=(), help="stories of the fleet (default: all)")
     parser.add_argument("--idle", type=float, default=fleet.IDLE_S, help="seconds of watching nothing happen")

@@ -77,7 +77,7 @@ class ControlPlane:
                 api_port=ports[0],
                 etcd_port=ports[1],
                 etcd_peer_port=ports[2],
-                service_range="10.255.0.0/24",
+                service_range="10.255.0.0/16",
                 service_address="10.255.0.1",
             ),
             binaries={name: str(path) for name, path in control_plane_binaries().items()},

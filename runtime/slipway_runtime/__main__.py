@@ -107,6 +107,26 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
     predict.add_argument("--json", action="store_true")
     predict.set_defaults(run=_predict)
+
+    gate = verbs.add_parser("gate", help="replay recorded requests against a new revision and against stable")
+    gate.add_argument("kind", choices=("golden", "parity"))
+    gate.add_argument("--model", required=True)
+    for subject in ("candidate", "stable"):
+        gate.add_argument(f"--{subject}", required=True, metavar="URL", help="http://HOST:PORT of its pods")
+        gate.add_argument(f"--{subject}-version", required=True, metavar="N")
+        gate.add_argument(f"--{subject}-artefact", type=Path, metavar="DIR", help="its package")
+        gate.add_argument(f"--{subject}-digest", metavar="sha256:HEX", help="what the package must be")
+    gate.add_argument(
+        "--requests", type=Path, metavar="FILE", help="golden.json for both; default: the candidate's own"
+    )
+    gate.add_argument("--rtol", type=float, help="default: as recorded")
+    gate.add_argument("--atol", type=float, help="default: as recorded")
+    gate.add_argument(
+        "--top-k", metavar="OUTPUT=K", help="golden: the K largest of OUTPUT agree, in place of a tolerance"
+    )
+    gate.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for one answer")
+    gate.add_argument("--report", type=Path, metavar="FILE", help="where the figures go")
+    gate.set_defaults(run=_gate)
     return parser
 
 
@@ -202,6 +222,41 @@ def _predict(arguments: argparse.Namespace) -> int:
         return FAILED
     sys.stdout.write(json.dumps(prediction_document(outcomes)) + "\n" if arguments.json else prediction_text(outcomes))
     return OK if all(outcome.passed for outcome in outcomes) else FAILED
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from slipway_runtime.figures import Options
+    from slipway_runtime.gate import Gate, Subject, run_gate
+
+    if arguments.requests is None and arguments.candidate_artefact is None:
+        raise UsageError("needs --requests, or --candidate-artefact, which has recorded ones")
+    output, separator, count = (arguments.top_k or "").rpartition("=")
+    if arguments.top_k is not None and not (separator and output and count.isdigit() and int(count) > 0):
+        raise UsageError(f"--top-k is {arguments.top_k!a}, expected OUTPUT=K")
+    gate = Gate(
+        kind=arguments.kind,
+        model=arguments.model,
+        candidate=Subject(
+            url=arguments.candidate,
+            version=arguments.candidate_version,
+            artefact=arguments.candidate_artefact,
+            digest=arguments.candidate_digest,
+        ),
+        stable=Subject(
+            url=arguments.stable,
+            version=arguments.stable_version,
+            artefact=arguments.stable_artefact,
+            digest=arguments.stable_digest,
+        ),
+        requests=arguments.requests,
+        options=Options(
+            rtol=arguments.rtol,
+            atol=arguments.atol,
+            top_k=(output, int(count)) if arguments.top_k is not None else None,
+        ),
+        timeout_s=arguments.timeout,
+    )
+    return run_gate(gate, arguments.report)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,20 @@ def router_pod(name: str = "fraud-router-a", *, ready: bool = True, poked: str |
     return pod
 
 
+def gate_pod(job: dict[str, Any], report: dict[str, Any] | None, *, exit_code: int = 0) -> dict[str, Any]:
+    """The pod of a gate's Job; without a report it is still at work."""
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    pod = _pod(f"{name}-a", names.COMPONENT_GATE, ready=report is None, deleting=False, conditions=None)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid, "controller": True}
+    pod["metadata"] |= {"labels": job["spec"]["template"]["metadata"]["labels"], "ownerReferences": [owner]}
+    state: dict[str, Any] = {"running": {}}
+    if report is not None:
+        state = {"terminated": {"exitCode": exit_code, "reason": "Completed", "message": json.dumps(report)}}
+        pod["status"]["phase"] = "Failed" if exit_code else "Succeeded"
+    pod["status"]["containerStatuses"] = [{"name": names.CONTAINER_GATE, "state": state, "ready": report is None}]
+    return pod
+
+
 def replica_set(deployment: str) -> dict[str, Any]:
     """The ReplicaSet between Deployment `deployment` and its pods `deployment-*`."""
     owner = {"kind": "Deployment", "name": deployment, "uid": f"uid-Deployment-{deployment}", "controller": True}

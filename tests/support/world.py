@@ -22,7 +22,7 @@ from slipway.core import questions
 from slipway.core.plan import Action, Apply, Create, Delete, Plan, Poke, RemoveAnnotations
 from slipway.core.planner import plan_pass
 from slipway.core.snapshot import Children, Profiles, RouterAnswer, RouterView, Snapshot, Tally
-from tests.support.builders import NOW, PROFILES, model_pod, platform, replica_set, router_pod
+from tests.support.builders import NOW, PROFILES, gate_pod, model_pod, platform, replica_set, router_pod
 from tests.support.guards import GUARDS, Guard
 
 REST_S = 150.0  # nothing has moved for so long, over at least three looks: the world is at rest
@@ -42,6 +42,9 @@ class World:
     tallies: dict[str, dict[int, Tally]] = field(default_factory=dict)  # router pod → revision → what it has counted
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
     blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
+    gates: dict[int, dict[str, Any]] = field(
+        default_factory=dict
+    )  # revision → what its gates' pods leave; else they run on
     silent: set[str] = field(default_factory=set)  # routers that do not answer
     unschedulable: bool = False  # no node for any new model pod
     log: list[Plan] = field(default_factory=list)
@@ -56,7 +59,7 @@ class World:
             "silent": set(self.silent),
             "log": list(self.log),
         }
-        shared = ("objects", "pods", "tables", "profiles", "active", "tallies", "broken")
+        shared = ("objects", "pods", "tables", "profiles", "active", "tallies", "broken", "gates")
         return replace(self, **{**own, **{name: dict(getattr(self, name)) for name in shared}, **changes})
 
     def plan(self, **platform_changes: Any) -> Plan:
@@ -77,6 +80,7 @@ class World:
             controller_revisions=of("ControllerRevision"),
             disruption_budgets=of("PodDisruptionBudget"),
             replica_sets=tuple(replica_set(name) for kind, name in sorted(self.objects) if kind == "Deployment"),
+            jobs=of("Job"),
             pods=tuple(pod for _, pod in sorted(self.pods.items())),
         )
         return Snapshot(
@@ -139,8 +143,10 @@ class World:
         for (kind, name), item in list(self.objects.items()):
             if kind == "Deployment":
                 self._follow_deployment(name, item)
+            if kind == "Job":
+                self._follow_job(name, item)
         for name, item in list(self.pods.items()):  # what was broken or had no node may be mended
-            number = item["metadata"]["labels"].get(names.LABEL_REVISION)
+            number = _revision_of(item)
             if number is not None and not _is_ready(item) and "ghost" not in name:
                 self.pods[name] = self._model_pod(name, int(number))
         route = self.objects.get(("ConfigMap", names.router_name("fraud")))
@@ -161,6 +167,15 @@ class World:
             if int(pod.rpartition("-")[2]) >= count:
                 del self.pods[pod]
                 self.tables.pop(pod, None)
+
+    def _follow_job(self, name: str, item: dict[str, Any]) -> None:
+        """A Job has a pod; a pod that could not measure ends the Job at once, as after its last attempt."""
+        report = self.gates.get(int(item["metadata"]["labels"][names.LABEL_REVISION]))
+        failed = report is not None and "message" in report
+        self.pods[f"{name}-a"] = gate_pod(item, report, exit_code=int(failed))
+        if failed and "status" not in item:
+            condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+            self.objects["Job", name] = {**item, "status": {"conditions": [condition]}}
 
     def _router_view(self, pod: str) -> RouterView:
         if pod in self.silent:
@@ -188,8 +203,7 @@ class World:
 
     def pods_of(self, revision: int) -> list[str]:
         """Model pods of one revision, ready or not."""
-        label = str(revision)
-        return [name for name, pod in self.pods.items() if pod["metadata"]["labels"].get(names.LABEL_REVISION) == label]
+        return [name for name, pod in self.pods.items() if _revision_of(pod) == str(revision)]
 
     def serve(
         self, requests: int, *, bad: dict[int, float] | None = None, slow: dict[int, float] | None = None
@@ -263,7 +277,7 @@ class World:
             return
         assert item["metadata"]["uid"] == action.uid
         del self.objects[key]
-        if action.kind == "Deployment":
+        if action.kind in ("Deployment", "Job"):
             for pod in [pod for pod in self.pods if pod.rpartition("-")[0] == action.name]:
                 del self.pods[pod]
 
@@ -303,6 +317,12 @@ class World:
 
 def _is_ready(pod: dict[str, Any]) -> bool:
     return bool(pod["status"]["conditions"][0]["status"] == "True")
+
+
+def _revision_of(pod: dict[str, Any]) -> str | None:
+    """Of a model pod; a gate's pod is labelled with the revision on trial, and is none of its pods."""
+    labels = pod["metadata"]["labels"]
+    return labels.get(names.LABEL_REVISION) if labels[names.LABEL_COMPONENT] == names.COMPONENT_MODEL else None
 
 
 def weights_in(record: dict[str, Any]) -> dict[int, int]:

@@ -44,6 +44,7 @@ CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 PODS = Resource("v1", "Pod", "pods")
 POD_DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PERSISTENT_VOLUME_CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+JOBS = Resource("batch/v1", "Job", "jobs")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
@@ -56,6 +57,7 @@ ALL = (
     CONFIG_MAPS,
     PODS,
     POD_DISRUPTION_BUDGETS,
+    JOBS,
     PERSISTENT_VOLUME_CLAIMS,
     EVENTS,
     LEASES,

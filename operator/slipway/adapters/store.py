@@ -24,6 +24,7 @@ from slipway.adapters.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    JOBS,
     MODEL_DEPLOYMENTS,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -39,7 +40,7 @@ from slipway.api.types import Json, JsonObject
 Subscriber = Callable[[JsonObject | None, JsonObject | None], None]
 
 
-_LEFT_OUT = {REPLICA_SETS.kind: ("spec", "status"), PODS.kind: ("spec",)}
+_LEFT_OUT = {REPLICA_SETS.kind: ("spec", "status"), PODS.kind: ("spec",), JOBS.kind: ("spec",)}
 
 
 class Store:
@@ -220,6 +221,7 @@ class Stores:
     controller_revisions: Store
     disruption_budgets: Store
     replica_sets: Store  # metadata only: the link between a pod and its Deployment
+    jobs: Store
     pods: Store
 
     @classmethod
@@ -236,6 +238,7 @@ class Stores:
             CONTROLLER_REVISIONS: self.controller_revisions,
             POD_DISRUPTION_BUDGETS: self.disruption_budgets,
             REPLICA_SETS: self.replica_sets,
+            JOBS: self.jobs,
             PODS: self.pods,
         }[resource]
 
@@ -269,7 +272,7 @@ def _deployment_of(obj: JsonObject) -> str:
 
 def _trim(obj: JsonObject) -> JsonObject:
     """managedFields is often half of an object; only who wrote, and how, is ever asked. A ReplicaSet is asked whose it is,
-    a pod what became of it; what a pod was to be is its Deployment's."""
+    a pod or a Job what became of it; what a pod was to be is its Deployment's, and no Job is ever changed."""
     metadata: dict[str, Json] = dict(obj["metadata"])
     if "managedFields" in metadata:
         metadata["managedFields"] = managed_fields.trimmed(metadata["managedFields"] or ())

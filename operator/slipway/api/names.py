@@ -21,6 +21,7 @@ MANAGED_BY = "slipway"
 
 COMPONENT_MODEL = "model"
 COMPONENT_ROUTER = "router"
+COMPONENT_GATE = "gate"  # a Job that judges a revision; no selector of ours takes its pods in
 
 # Annotations, on our own objects only.
 ANNOTATION_APPLIED_HASH = f"{GROUP}/applied-hash"
@@ -63,6 +64,7 @@ PORT_ROUTER_ADMIN = 9901  # loopback only
 CONTAINER_FETCH = "fetch"
 CONTAINER_TRITON = "triton"
 CONTAINER_ROUTER = "envoy"
+CONTAINER_GATE = "gate"
 
 # Keys of the router ConfigMap. STATE_KEY is the durable record; it is not mounted into the routers.
 ROUTES_KEY = "routes.json"
@@ -71,11 +73,18 @@ STATE_KEY = "state.json"
 # Keys of a revision's ConfigMap.
 SERVING_KEY = "serving.json"
 FROZEN_DIGEST_KEY = "digest"
+# Key of a user's ConfigMap with recorded requests.
+GOLDEN_KEY = "golden.json"
 
 
 def revision_name(deployment: str, revision: int) -> str:
     """`fraud-r4`: ControllerRevision, Deployment, headless Service, ConfigMap, PodDisruptionBudget of one revision."""
     return f"{deployment}-r{revision}"
+
+
+def gate_job_name(deployment: str, revision: int, attempt: str) -> str:
+    """`fraud-r4-gate-1f2e3d4c`: the Job of one gate; `attempt` names the step and when it began."""
+    return f"{revision_name(deployment, revision)}-gate-{attempt}"
 
 
 def router_name(deployment: str) -> str:
@@ -96,6 +105,11 @@ def base_labels(deployment: str, component: str) -> dict[str, str]:
 def revision_labels(deployment: str, revision: int) -> dict[str, str]:
     """Labels of the children of one revision."""
     return {**base_labels(deployment, COMPONENT_MODEL), LABEL_REVISION: str(revision)}
+
+
+def gate_labels(deployment: str, revision: int) -> dict[str, str]:
+    """Labels of a gate's Job and of its pods; `revision` is the one on trial."""
+    return {**base_labels(deployment, COMPONENT_GATE), LABEL_REVISION: str(revision)}
 
 
 def router_selector(deployment: str) -> dict[str, str]:

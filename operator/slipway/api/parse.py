@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slipway.api import parse_analysis, parse_strategy
+from slipway.api import parse_analysis, parse_gates, parse_strategy
 from slipway.api.types import (
     DEFAULT_REVISION_HISTORY_LIMIT,
     AtDeadline,
@@ -51,6 +51,7 @@ STRATEGIES = tuple(item.value for item in Strategy)
 PLACEMENTS = tuple(item.value for item in Placement)
 AT_DEADLINE = tuple(item.value for item in AtDeadline)
 MAX_STEPS = 32
+STEPS = ("setWeight", "pause", "setCanaryScale", "analysis", "golden", "parity")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=@+-]*")
@@ -249,5 +250,9 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         return parse_strategy.canary_scale(step["setCanaryScale"], f"{path}.setCanaryScale")
     if given == ["analysis"]:
         return parse_analysis.analysis_step(_mapping(step["analysis"], f"{path}.analysis"), f"{path}.analysis")
+    if given == ["golden"]:
+        return parse_gates.golden_step(step["golden"], f"{path}.golden")
+    if given == ["parity"]:
+        return parse_gates.parity_step(step["parity"], f"{path}.parity")
     found = ", ".join(given) or "no field"
-    raise SpecError(path, f"has {found}, expected exactly one of setWeight, pause, setCanaryScale and analysis")
+    raise SpecError(path, f"has {found}, expected exactly one of {', '.join(STEPS[:-1])} and {STEPS[-1]}")

@@ -294,6 +294,24 @@ class Reason(Enum):
         "An analysis step came to no verdict within its maxDurationSeconds; the message says how many requests are missing.",
         "Wait for more traffic, raise the weight before the step, or decide by hand: slipway.dev/action=promote or retry.",
     )
+    GOLDEN_FAILED = (
+        "GoldenFailed",
+        Kind.STALL,
+        "The new revision does not answer recorded requests as recorded, and stable shows that records hold here. Stable serves on.",
+        "Read the figures in the message and `kubectl logs` of the Job named; mend the model, or the record, and apply a new version.",
+    )
+    PARITY_FAILED = (
+        "ParityFailed",
+        Kind.STALL,
+        "The new revision answers the same requests otherwise than stable, by more than the step allows. Stable serves on.",
+        "Read the figures in the message; mend the model, or allow the difference in the step and annotate slipway.dev/action=retry.",
+    )
+    GATE_INCONCLUSIVE = (
+        "GateInconclusive",
+        Kind.STALL,
+        "A golden or parity step came to no verdict: its Job could not run, or what it measured is no evidence.",
+        "Resolve what the message names, or decide by hand: slipway.dev/action=promote or retry.",
+    )
     ABORTED = (
         "Aborted",
         Kind.STALL,
@@ -312,6 +330,18 @@ class Reason(Enum):
         "AnalysisPassed",
         Kind.WELL,
         "Event only: an analysis step found every metric of the new revision good enough; the message has the figures.",
+        "Nothing to do.",
+    )
+    GOLDEN_PASSED = (
+        "GoldenPassed",
+        Kind.WELL,
+        "Event only: the new revision answered every recorded request as recorded.",
+        "Nothing to do.",
+    )
+    PARITY_PASSED = (
+        "ParityPassed",
+        Kind.WELL,
+        "Event only: the new revision answered like stable, within what the step allows; the message has the figures.",
         "Nothing to do.",
     )
     PROMOTED = ("Promoted", Kind.WELL, "Event only: every router confirmed the revision at 100 %.", "Nothing to do.")

@@ -100,7 +100,39 @@ class Analysis:
     on_inconclusive: str = "Pause"  # Pause | Abort | Promote
 
 
-Step = SetWeight | Pause | SetCanaryScale | Analysis
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopK:
+    output: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """A step: a Job puts recorded requests to the new revision, which must answer as recorded."""
+
+    config_map: str | None = None  # None: the requests in the revision's own package
+    rtol: str | None = None  # decimal, as written; None: as recorded
+    atol: str | None = None
+    top_k: TopK | None = None  # of this output only the largest are compared
+    max_duration_s: int = 600
+    on_inconclusive: str = "Pause"  # Pause | Abort | Promote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """A step: a Job puts the same requests to both revisions and compares their answers with each other."""
+
+    config_map: str | None = None
+    rtol: str | None = None
+    atol: str | None = None
+    max_mismatch_percent: int = 0  # of the requests
+    max_argmax_flips_percent: int | None = None  # of the rows; None: not judged
+    max_duration_s: int = 600
+    on_inconclusive: str = "Pause"
+
+
+Gate = Golden | Parity
+Step = SetWeight | Pause | SetCanaryScale | Analysis | Golden | Parity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

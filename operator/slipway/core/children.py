@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from slipway.api import names
@@ -54,6 +54,7 @@ def owned(children: Children, resource: JsonObject) -> Owned:
             "Service": ownership.ours(children.services, resource),
             "Deployment": ownership.ours(children.deployments, resource),
             "PodDisruptionBudget": ownership.ours(children.disruption_budgets, resource),
+            "Job": ownership.ours(children.jobs, resource),
         }
     )
 
@@ -215,6 +216,20 @@ def surplus_budgets(desired: Iterable[JsonObject], present: Owned) -> tuple[Dele
     """Budgets that came from a time with more replicas."""
     wanted = {item["metadata"]["name"] for item in desired if item["kind"] == "PodDisruptionBudget"}
     return tuple(deletion(item) for name, item in present.by_kind["PodDisruptionBudget"].items() if name not in wanted)
+
+
+def job_actions(
+    resource: JsonObject, present: Owned, wanted: JsonObject | None, kept: Collection[str]
+) -> tuple[Action, ...]:
+    """The Job of the gate under way, created once and never changed; every other one but those kept goes, with its pods."""
+    gone = tuple(
+        deletion(item)
+        for name, item in present.by_kind["Job"].items()
+        if name not in kept and item["metadata"].get("deletionTimestamp") is None
+    )
+    if wanted is None or present.get("Job", wanted["metadata"]["name"]) is not None:
+        return gone
+    return (*gone, Create(manifest=sealed(_owned_by(wanted, resource))))
 
 
 def collected(

@@ -7,7 +7,7 @@ somebody wiped announces nothing again. Conditions are compared with the status 
 from __future__ import annotations
 
 from slipway.api.status import ConditionType, Reason, shorten
-from slipway.api.types import Analysis, JsonObject, Rollout
+from slipway.api.types import Analysis, Golden, JsonObject, Parity, Rollout
 from slipway.core import comparison
 from slipway.core.plan import Announcement
 from slipway.core.record import Record
@@ -48,14 +48,30 @@ def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announceme
         )
         if old.step < len(rollout.steps) and isinstance(rollout.steps[old.step], Analysis):
             found += _analysed(after, rollout, old.step)
-    elif new is not None and old is not None and new.inconclusive and not old.inconclusive:
+    elif new is not None and old is not None and new.inconclusive and not old.inconclusive and after.gate is None:
         missing = comparison.shortage(comparison.findings(after.watch, rollout, new.step))
         text = f"revision {new.revision} waits for a person: no verdict in time; {missing}"
         found.append(Announcement(type="Warning", reason=Reason.ANALYSIS_INCONCLUSIVE.text, message=shorten(text)))
+    found += _gated(before, after, rollout)
     for leaving in before.retiring:
         if leaving.revision not in after.live:
             found.append(_normal(Reason.REVISION_REMOVED, f"revision {leaving.revision} has drained and is removed"))
     return tuple(found)
+
+
+def _gated(before: Record, after: Record, rollout: Rollout) -> list[Announcement]:
+    """What a gate's Job found, when it is written down. A failure is told by the condition that follows from it, and so is
+    no verdict where that gives the revision up."""
+    result, state = after.gate, after.rollout
+    if result is None or result == before.gate or state is None or state.step >= len(rollout.steps):
+        return []
+    if result.verdict == "Passed":
+        return [_normal(Reason.GOLDEN_PASSED if result.gate == "golden" else Reason.PARITY_PASSED, result.message)]
+    step = rollout.steps[state.step]
+    if result.verdict == "Failed" or not isinstance(step, Golden | Parity) or step.on_inconclusive == "Abort":
+        return []
+    text = shorten(f"revision {state.revision}: {result.message}")
+    return [Announcement(type="Warning", reason=Reason.GATE_INCONCLUSIVE.text, message=text)]
 
 
 def _analysed(after: Record, rollout: Rollout, step: int) -> list[Announcement]:

@@ -15,7 +15,7 @@ from slipway.api.types import JsonObject, Placement
 from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes
 from slipway.core import children as kids
-from slipway.core import comparison, recreate, traffic
+from slipway.core import comparison, gates, recreate, traffic
 from slipway.core import rollout as machine
 from slipway.core import watch as watching
 from slipway.core.capacity import pods_for, share_of, wanted_pods
@@ -26,8 +26,8 @@ from slipway.core.findings import PREREQUISITE_RECHECK_S, Outcome, collect, conf
 from slipway.core.news import news_of, turned
 from slipway.core.ownership import left_by_predecessor
 from slipway.core.plan import Action, Create, Delete, Plan, RemoveAnnotations
-from slipway.core.questions import revision_of, router_pods
-from slipway.core.record import Record, RecordError, read_record
+from slipway.core.questions import gate_pods, revision_of, router_pods
+from slipway.core.record import GateResult, Record, RecordError, read_record
 from slipway.core.report import Findings, build_status
 from slipway.core.retire import adopt_orphans, forget, removable, retire
 from slipway.core.revisions import spec_hash
@@ -110,6 +110,8 @@ class _Pass(Facts):
         )
         if may_remove:
             actions += (self._acknowledge(),)
+        # Last: a Job that is refused keeps back nothing that matters more.
+        actions += self._job_actions(after)
         return self._report(Outcome(facts=self, after=after, strict=strict, shown=shown), actions)
 
     def _report(self, outcome: Outcome, actions: tuple[Action, ...]) -> Plan:
@@ -166,11 +168,12 @@ class _Pass(Facts):
             record = machine.retarget(record, target)
         if self.new is not None:
             record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
+        record, gate = self._gated(record)
         seen = None
         if record.rollout is not None:
             record = self._watched(record, confirmation)
             seen = self._seen(record)
-            trial = self._trial(record, confirmation, seen)
+            trial = replace(self._trial(record, confirmation, seen), gate=gate)
             record = machine.advance(record, target, trial)
         if not self._is_held(record):
             record = retire(record, spec.rollout, confirmation, self.ready, now)
@@ -184,6 +187,25 @@ class _Pass(Facts):
         if record != self.before:
             record = replace(record, generation=self.snapshot.resource["metadata"]["generation"])
         return record, may_remove
+
+    def _gated(self, record: Record) -> tuple[Record, GateResult | None]:
+        """A gate's result is written in a pass of its own; only what an earlier pass wrote decides anything."""
+        run = self._gate(record)
+        known = gates.result_of(record, run)
+        if run is None or known is not None:
+            return record, known
+        pods = gate_pods(self.snapshot.resource, self.snapshot.children, run.job)
+        found = gates.read_result(run, self.present.get("Job", run.job), pods, self.snapshot.now)
+        return (record if found is None else replace(record, gate=found)), None
+
+    def _gate(self, record: Record) -> gates.Run | None:
+        return gates.under_way(record, self.spec.rollout, self.snapshot.resource["metadata"]["name"])
+
+    def _job_actions(self, after: Record) -> tuple[Action, ...]:
+        run, resource, wanted = self._gate(after), self.snapshot.resource, None
+        if run is not None and gates.result_of(after, run) is None and not self._is_held(after):
+            wanted = gates.wanted_job(run, resource, self.revisions, self.digests, self.snapshot.platform)
+        return kids.job_actions(resource, self.present, wanted, gates.kept_jobs(after, run))
 
     def _watched(self, record: Record, confirmation: traffic.Confirmation | None) -> Record:
         """The comparison begins in the pass in which every router confirms the first weight."""

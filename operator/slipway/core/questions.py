@@ -39,6 +39,17 @@ def router_pods(resource: JsonObject, children: Children) -> tuple[JsonObject, .
     return _pods(resource, children, names.COMPONENT_ROUTER)
 
 
+def gate_pods(resource: JsonObject, children: Children, job: str) -> tuple[JsonObject, ...]:
+    """The pods of one of our Jobs."""
+    found = ours(children.jobs, resource).get(job)
+    if found is None:
+        return ()
+    uid = found["metadata"]["uid"]
+    return tuple(
+        pod for pod in children.pods if _component(pod) == names.COMPONENT_GATE and _controller_uid(pod) == uid
+    )
+
+
 def _pods(resource: JsonObject, children: Children, component: str) -> tuple[JsonObject, ...]:
     """Pods that our Deployments made: pod → ReplicaSet → Deployment → this resource's uid.
 

@@ -60,6 +60,16 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """How the last gate ended. Written before anything follows from it, so that a restart judges nothing twice."""
+
+    job: str  # names the revision, the step and its beginning: of any other step it says nothing
+    gate: str  # golden | parity
+    verdict: str  # Passed | Failed | Inconclusive
+    message: str  # the figures, or why there are none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retiring:
     """A revision on its way out: weight 0 verified → delay → drained → out of the table → deleted."""
 
@@ -100,6 +110,7 @@ class Record:
     changed_at: datetime | None = None  # when `routed` last changed
     rollout: RolloutState | None = None
     watch: Watch | None = None  # the comparison with stable, from the first weight of the rollout under way
+    gate: GateResult | None = None  # kept until the next step or rollout begins
     rejected: Rejection | None = None
     retiring: tuple[Retiring, ...] = ()
     used_actions: tuple[str, ...] = ()  # ids; an action with an id is executed once for ever
@@ -162,6 +173,8 @@ def to_json(record: Record) -> dict[str, Json]:
         "withdrawn": list(record.withdrawn),
         "restarted": {str(number): moment for number, moment in sorted(record.restarted.items())},
         "served": {str(number): moment for number, moment in sorted(record.served.items())},
+        # Only where there is one: an upgrade of the operator alone writes no record anew.
+        **({"gate": _dump(record.gate)} if record.gate is not None else {}),
     }
 
 
@@ -188,6 +201,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             changed_at=_read_moment(value["changedAt"]),
             rollout=_load_optional(RolloutState, value.get("rollout")),
             watch=Watch.from_json(value["watch"]) if value.get("watch") is not None else None,
+            gate=_load_optional(GateResult, value.get("gate")),
             rejected=_load_optional(Rejection, value.get("rejected")),
             retiring=tuple(_load(Retiring, entry) for entry in value.get("retiring", ())),
             used_actions=tuple(str(item) for item in value.get("usedActions", ())),

@@ -9,6 +9,7 @@
     spec back to stable   the rollout ends at once, no steps                    (Reverted)
     another new spec      the one on trial retires, the new one begins           (Superseded)
     abort, or a failure   as revert, and the spec is remembered as rejected      (Aborted)
+    a gate's Job fails it a failure, once the result is on record; without one the step waits for a person    (core/gates.py)
     counts show it worse  a failure like any other, from the first weight on, whatever the step is   (core/comparison.py)
     no stable yet         no steps; a new spec simply takes the candidate's place
 
@@ -27,6 +28,8 @@ from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import (
     Analysis,
     AtDeadline,
+    Golden,
+    Parity,
     Placement,
     Rollout,
     SetCanaryScale,
@@ -36,7 +39,7 @@ from slipway.api.types import (
 )
 from slipway.core import comparison
 from slipway.core.comparison import Finding
-from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
+from slipway.core.record import GateResult, HistoryEntry, Record, Rejection, Retiring, RolloutState
 
 # Waiting does not mend these: the bytes, or what Triton says of them, stay the same.
 _FINAL = {
@@ -58,6 +61,7 @@ class Trial:
     verified_weight: int  # percent that every router confirms, 0 unless the table is confirmed
     table_confirmed: bool
     found: tuple[Finding, ...] = ()  # what the counts say of it compared with stable, now
+    gate: GateResult | None = None  # of the present step, as an earlier pass wrote it
     alone: bool = False  # stable was stopped for it: nothing else can answer
 
 
@@ -87,6 +91,13 @@ def _step_text(step: Step) -> str:
         return f"scale {step.replicas} {step.percent}"
     if isinstance(step, Analysis):
         return f"analysis {step.min_requests} {step.max_duration_s} {step.on_inconclusive}"
+    if isinstance(step, Golden):
+        ranked = f"{step.top_k.output} {step.top_k.count}" if step.top_k is not None else None
+        words = (step.config_map, step.rtol, step.atol, ranked, step.max_duration_s, step.on_inconclusive)
+        return f"golden {words}"
+    if isinstance(step, Parity):
+        limits = (step.max_mismatch_percent, step.max_argmax_flips_percent, step.max_duration_s, step.on_inconclusive)
+        return f"parity {(step.config_map, step.rtol, step.atol, *limits)}"
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
 
 
@@ -138,6 +149,7 @@ def begin(record: Record, revision: int, target: Target, *, direct: bool, window
             recreate=target.rollout.strategy is Strategy.RECREATE and record.stable is not None,
         ),
         watch=None,
+        gate=None,
         retiring=tuple(entry for entry in record.retiring if entry.revision != revision),
         highest_revision=max(record.highest_revision, revision),
     )
@@ -176,7 +188,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     if not takes_no_steps(state) and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
         fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, inconclusive=False)
-        return replace(record, rollout=replace(fresh, rewinding=edited, progress_at=now))
+        return replace(record, gate=None, rollout=replace(fresh, rewinding=edited, progress_at=now))
     if state.rewinding:
         done = trial.table_confirmed and record.weight_of(state.revision) == 0
         return replace(record, rollout=replace(state, rewinding=False)) if done else record
@@ -204,6 +216,9 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
         return cause
     if (worse := comparison.failure(trial.found)) is not None:
         return Cause(reason=Reason.ANALYSIS_FAILED, message=worse)
+    if trial.gate is not None and trial.gate.verdict == "Failed":
+        reason = Reason.GOLDEN_FAILED if trial.gate.gate == "golden" else Reason.PARITY_FAILED
+        return Cause(reason=reason, message=f"{trial.gate.message} (kubectl logs job/{trial.gate.job})")
     if trial.ready >= trial.needed:
         return None
     # While nothing answers no clock stands: neither for a node nor for a person.
@@ -247,6 +262,8 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
         return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
     if isinstance(step, Analysis):
         return _analyse(record, state, step, target, trial)
+    if isinstance(step, Golden | Parity):
+        return _pass_gate(record, state, step, target, trial)
     if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
         return _to_step(record, state, now)
     return record
@@ -269,9 +286,20 @@ def _analyse(record: Record, state: RolloutState, step: Analysis, target: Target
     return replace(record, rollout=replace(state, inconclusive=True))
 
 
+def _pass_gate(record: Record, state: RolloutState, step: Golden | Parity, target: Target, trial: Trial) -> Record:
+    """Goes on with what an earlier pass has written down. A failed gate has been seen before any step is."""
+    if trial.gate is None or state.inconclusive:
+        return record
+    if trial.gate.verdict == "Passed" or step.on_inconclusive == "Promote":
+        return _to_step(record, state, target.now)
+    if step.on_inconclusive == "Abort":
+        return reject(record, target, Cause(reason=Reason.GATE_INCONCLUSIVE, message=trial.gate.message))
+    return replace(record, rollout=replace(state, inconclusive=True))
+
+
 def _to_step(record: Record, state: RolloutState, now: datetime) -> Record:
     after = replace(state, step=state.step + 1, paused_at=None, inconclusive=False, progress_at=now)
-    return replace(record, rollout=after)
+    return replace(record, rollout=after, gate=None)
 
 
 def promote_step(record: Record, now: datetime) -> Record:
@@ -285,7 +313,7 @@ def skip_steps(record: Record, rollout: Rollout, now: datetime) -> Record:
     state = record.rollout
     assert state is not None  # the caller has checked it
     last = replace(state, step=len(rollout.steps), step_hash=step_hash(rollout), rewinding=False, progress_at=now)
-    return replace(record, rollout=replace(last, paused_at=None, inconclusive=False))
+    return replace(record, rollout=replace(last, paused_at=None, inconclusive=False), gate=None)
 
 
 def hold(record: Record, now: datetime, *, held: bool) -> Record:
@@ -313,6 +341,7 @@ def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) 
         previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
         rollout=None,
         watch=None,
+        gate=None,
         retiring=(*retiring, *others),
         # What a person took back is no version to return to without a look.
         served={

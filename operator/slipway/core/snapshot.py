@@ -111,6 +111,7 @@ class Children:
     controller_revisions: tuple[JsonObject, ...] = ()
     disruption_budgets: tuple[JsonObject, ...] = ()
     replica_sets: tuple[JsonObject, ...] = ()  # metadata only
+    jobs: tuple[JsonObject, ...] = ()
     pods: tuple[JsonObject, ...] = ()
 
 

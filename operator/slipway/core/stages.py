@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from slipway.api.types import Analysis, Pause, Rollout, SetCanaryScale
+from slipway.api.types import Analysis, Golden, Parity, Pause, Rollout, SetCanaryScale
 from slipway.core import comparison, recreate
 from slipway.core.record import Record, RolloutState
 
@@ -54,6 +54,8 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
         return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
     if isinstance(step, Analysis):
         return _describe_analysis(record, rollout, state, step)
+    if isinstance(step, Golden | Parity):
+        return _describe_gate(record, state, step)
     return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
 
 
@@ -73,4 +75,18 @@ def _describe_analysis(
         return ("Paused", sentence, None)
     until = state.paused_at + timedelta(seconds=step.max_duration_s)
     sentence = f"comparing revision {state.revision} with revision {record.stable} at {weight} %: {missing}"
+    return ("Stepping", sentence, until)
+
+
+def _describe_gate(record: Record, state: RolloutState, step: Golden | Parity) -> tuple[str, str, datetime | None]:
+    number, weight = state.revision, record.weight_of(state.revision)
+    if state.paused_at is None:
+        return ("Stepping", f"waiting for the pods of revision {number} before the gate", None)
+    if state.inconclusive and record.gate is not None:
+        sentence = f"{record.gate.message} (kubectl logs job/{record.gate.job}); slipway.dev/action=promote goes on, abort goes back"
+        return ("Paused", f"no verdict at {weight} %: {sentence}", None)
+    until = state.paused_at + timedelta(seconds=step.max_duration_s)
+    if isinstance(step, Golden):
+        return ("Stepping", f"replaying recorded requests against revision {number} at {weight} %", until)
+    sentence = f"putting recorded requests to revision {number} and to revision {record.stable} at {weight} %"
     return ("Stepping", sentence, until)

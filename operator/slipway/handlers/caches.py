@@ -13,6 +13,7 @@ from slipway.adapters.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    JOBS,
     MODEL_DEPLOYMENTS,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -29,11 +30,11 @@ from slipway.loop.queue import Key, WorkQueue
 from slipway.loop.supervisor import Supervisor
 from slipway.settings import Settings
 
-OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, PODS)
+OWNED = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, REPLICA_SETS, POD_DISRUPTION_BUDGETS, JOBS, PODS)
 
 RECORDS_S = 20.0  # far below what the probes call stuck
 # Pods and ReplicaSets come and go by themselves.
-WRITTEN = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS)
+WRITTEN = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS, JOBS)
 
 
 def ignore(_namespace: str, _deployment: str) -> None:

@@ -12,8 +12,9 @@ from slipway.api import names
 from slipway.api.types import Json, JsonObject
 
 _COUNTED_BY_KUBERNETES = "deployment.kubernetes.io/"
-# Read whole; of the others' status only what core/judgement.py reads of a Deployment.
+# Read whole; of the others' status only what core/judgement.py reads of a Deployment, and core/gates.py of a Job.
 _STATUS_MATTERS = "Pod"
+_CONDITIONS_THAT_MATTER = {"ReplicaFailure", "Failed"}
 
 
 def is_news(before: JsonObject | None, after: JsonObject | None) -> bool:
@@ -60,13 +61,13 @@ def _child(obj: JsonObject) -> tuple[Any, ...]:
         metadata.get("ownerReferences") or (),
         metadata.get("deletionTimestamp"),
         {key: value for key, value in obj.items() if key not in ("metadata", "status")},
-        obj.get("status") if obj.get("kind") == _STATUS_MATTERS else _refusal(obj),
+        obj.get("status") if obj.get("kind") == _STATUS_MATTERS else _words(obj),
     )
 
 
-def _refusal(obj: JsonObject) -> tuple[Json, ...]:
-    """The Deployment's word that its pods cannot even be created."""
+def _words(obj: JsonObject) -> tuple[Json, ...]:
+    """The Deployment's word that its pods cannot even be created, and the Job's that it has given up."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return tuple(
-        (item.get("status"), item.get("message")) for item in conditions if item.get("type") == "ReplicaFailure"
+        (item.get("status"), item.get("message")) for item in conditions if item.get("type") in _CONDITIONS_THAT_MATTER
     )

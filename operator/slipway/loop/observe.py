@@ -96,6 +96,7 @@ class Observer:
             controller_revisions=stores.controller_revisions.for_deployment(namespace, name),
             disruption_budgets=stores.disruption_budgets.for_deployment(namespace, name),
             replica_sets=stores.replica_sets.for_deployment(namespace, name),
+            jobs=stores.jobs.for_deployment(namespace, name),
             pods=stores.pods.for_deployment(namespace, name),
         )
 

@@ -10,12 +10,15 @@ from slipway.api.parse import parse_spec, parse_storage_uri
 from slipway.api.types import (
     Analysis,
     ErrorCriterion,
+    Golden,
     Judging,
     LatencyCriterion,
+    Parity,
     Pause,
     Rollout,
     SetCanaryScale,
     SetWeight,
+    TopK,
 )
 from slipway.errors import SpecError
 from tests.support.builders import model_deployment, rollout
@@ -156,9 +159,10 @@ def test_what_does_not_go_together_is_refused_and_not_silently_left_out(
 
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
-    words = refused(rollout=rollout({"setWeight": 5}, {"golden": {}}))
+    words = refused(rollout=rollout({"setWeight": 5}, {"bake": {}}))
     assert words == (
-        "spec.rollout.canary.steps[1]: has golden, expected exactly one of setWeight, pause, setCanaryScale and analysis"
+        "spec.rollout.canary.steps[1]: has bake, expected exactly one of setWeight, pause, setCanaryScale, analysis, "
+        "golden and parity"
     )
 
 
@@ -178,7 +182,7 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
         (
             {"rollout": rollout({})},
-            f"{STEP}[0]: has no field, expected exactly one of setWeight, pause, setCanaryScale and analysis",
+            f"{STEP}[0]: has no field, expected exactly one of setWeight, pause, setCanaryScale, analysis, golden and",
         ),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
@@ -277,3 +281,39 @@ def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
 )
 def test_an_analysis_that_could_never_come_to_a_verdict_is_refused(written: dict[str, Any], words: str) -> None:
     assert words in refused(rollout=written)
+
+
+def test_a_gate_has_defaults_and_takes_what_is_written() -> None:
+    golden = {"configMapRef": {"name": "cards"}, "rtol": "1e-3", "atol": "0", "topK": {"output": "p", "k": 3}}
+    parity = {"maxMismatchPercent": 5, "maxArgmaxFlipsPercent": 0, "maxDurationSeconds": 60, "onInconclusive": "Abort"}
+    written = rollout({"golden": {}}, {"golden": golden}, {"parity": {}}, {"parity": parity})
+    assert parse_spec(model_deployment(rollout=written)).rollout.steps == (
+        Golden(config_map=None, rtol=None, atol=None, top_k=None, max_duration_s=600, on_inconclusive="Pause"),
+        Golden(config_map="cards", rtol="1e-3", atol="0", top_k=TopK(output="p", count=3)),
+        Parity(max_mismatch_percent=0, max_argmax_flips_percent=None, max_duration_s=600, on_inconclusive="Pause"),
+        Parity(max_mismatch_percent=5, max_argmax_flips_percent=0, max_duration_s=60, on_inconclusive="Abort"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (
+            {"golden": {"rtol": 0.001}},
+            f'{STEP}[0].golden.rtol: is 0.001, expected a decimal number in quotes, such as "0.001"',
+        ),
+        ({"golden": {"atol": "-1"}}, f"{STEP}[0].golden.atol: is '-1', expected a decimal number"),
+        ({"golden": {"rtol": "nan"}}, f"{STEP}[0].golden.rtol: is 'nan'"),
+        ({"golden": {"configMapRef": {}}}, f"{STEP}[0].golden.configMapRef.name: is missing"),
+        ({"golden": {"topK": {"output": "p"}}}, f"{STEP}[0].golden.topK.k: is missing"),
+        ({"golden": {"topK": {"k": 1}}}, f"{STEP}[0].golden.topK.output: is missing"),
+        ({"golden": {"topK": {"output": "p", "k": 0}}}, f"{STEP}[0].golden.topK.k: is 0"),
+        ({"golden": {"onInconclusive": "Hope"}}, f"{STEP}[0].golden.onInconclusive: is 'Hope'"),
+        ({"golden": 1}, f"{STEP}[0].golden: is a int, expected an object"),
+        ({"parity": {"maxMismatchPercent": 101}}, f"{STEP}[0].parity.maxMismatchPercent: is 101"),
+        ({"parity": {"maxArgmaxFlipsPercent": -1}}, f"{STEP}[0].parity.maxArgmaxFlipsPercent: is -1"),
+        ({"parity": {"maxDurationSeconds": 0}}, f"{STEP}[0].parity.maxDurationSeconds: is 0"),
+    ],
+)
+def test_a_gate_that_cannot_be_carried_out_says_where(step: dict[str, Any], words: str) -> None:
+    assert words in refused(rollout=rollout(step))

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from slipway.api.types import DynamicBatching, ModelConfig, ModelSource, Platform, Profile, PvcSource, RuntimeSpec, Spec
+from slipway.api.types import (
+    DynamicBatching,
+    Gate,
+    Golden,
+    ModelConfig,
+    ModelSource,
+    Platform,
+    Profile,
+    PvcSource,
+    RuntimeSpec,
+    Spec,
+)
+from slipway.build.gate_job import GateJob, Subject, build_gate_job
 from slipway.build.router import RoutedRevision, RouteTable, build_revision_clusters
 from slipway.build.workload import build_model_deployment
 
@@ -64,6 +76,23 @@ def model_deployment(
     return build_model_deployment(
         namespace="risk", deployment="fraud", revision=revision, spec=spec, profile=profile, platform=platform
     )
+
+
+def gate_job(
+    step: Gate | None = None, *, stable_claim: str = "models", config_map: str | None = None, **pod: Any
+) -> dict[str, Any]:
+    """Of revision 3 against revision 2; `pod` is the frozen pod spec of revision 3."""
+    gate = GateJob(
+        namespace="risk",
+        deployment="fraud",
+        name="fraud-r3-gate-1f2e3d4c",
+        model_name="fraud",
+        step=step or Golden(config_map=config_map),
+        candidate=Subject(revision=3, source=PvcSource(claim="models", path="fraud/2"), digest="sha256:" + "b" * 64),
+        stable=Subject(revision=2, source=PvcSource(claim=stable_claim, path="fraud/1"), digest=None),
+        pod=pod,
+    )
+    return build_gate_job(gate, PLATFORM)
 
 
 def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Both pod templates against Pod Security `restricted`, field by field.
+"""Every pod template against Pod Security `restricted`, field by field.
 
 Source: Kubernetes documentation, "Pod Security Standards", profile restricted (v1.34).
 """
@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from slipway.build.router import build_router_deployment
-from tests.unit.build.samples import PLATFORM, model_deployment
+from tests.unit.build.samples import PLATFORM, gate_job, model_deployment
 
 DEPLOYMENTS = {
     "model": model_deployment(),
     "router": build_router_deployment(namespace="risk", deployment="fraud", replicas=2, platform=PLATFORM),
+    "gate": gate_job(config_map="cards"),
 }
 ALLOWED_VOLUMES = {
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")

@@ -43,6 +43,13 @@ def steps(*entries: dict[str, Any]) -> dict[str, Any]:
 
 
 GPU = "nvidia.com/gpu"
+GATE = {
+    "configMapRef": {"name": "cards"},
+    "rtol": "1e-3",
+    "atol": "0.05",
+    "maxDurationSeconds": 60,
+    "onInconclusive": "Abort",
+}
 EVERY_SECOND: list[dict[str, Any]] = [{"setWeight": 1}, {"pause": {"durationSeconds": 1}}]
 
 # (what is wrong, the manifest, how the message of the rule begins)
@@ -171,6 +178,12 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("no percentile", rollout(analysis={"latency": {"percentile": 100}}), "analysis.latency.percentile: Invalid value"),
     ("certainty", rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: Invalid value"),
     ("no request", steps({"analysis": {"minRequests": 0}}), "steps[0].analysis.minRequests: Invalid value"),
+    ("a tolerance as a number", steps({"golden": {"rtol": 0.001}}), "steps[0].golden.rtol: Invalid value"),
+    ("a tolerance below zero", steps({"golden": {"atol": "-1"}}), "steps[0].golden.atol: Invalid value"),
+    ("a ConfigMap without a name", steps({"parity": {"configMapRef": {}}}), "configMapRef.name: Required value"),
+    ("none is the largest", steps({"golden": {"topK": {"output": "p", "k": 0}}}), "golden.topK.k: Invalid value"),
+    ("no rank of what", steps({"golden": {"topK": {"k": 1}}}), "golden.topK.output: Required value"),
+    ("more than all", steps({"parity": {"maxMismatchPercent": 101}}), "parity.maxMismatchPercent: Invalid value"),
     ("no instance", model_deployment(model={"config": {"instances": 0}}), "spec.model.config.instances: Invalid value"),
     ("model name with a slash", model_deployment(modelName="a/b"), "spec.modelName: Invalid value"),
     ("model name upwards", model_deployment(modelName=".."), "spec.modelName: Invalid value"),
@@ -246,6 +259,15 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
             analysis={"errors": {"enabled": True}, "latency": {"percentile": 99}, "falseAlarmPercent": 20},
         ),
     ),
+    (
+        "gates in every word",
+        steps(
+            {"golden": {}},
+            {"golden": {**GATE, "topK": {"output": "p", "k": 3}}},
+            {"parity": {}},
+            {"parity": {**GATE, "maxMismatchPercent": 100, "maxArgmaxFlipsPercent": 0}},
+        ),
+    ),
     ("paused, without a history", model_deployment(paused=True, revisionHistoryLimit=0)),
 ]
 
@@ -258,19 +280,19 @@ def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict
 
 def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
     """kubectl asks for strict validation by default; without it the field would vanish silently."""
-    unknown = steps({"setWeight": 5, "golden": {}})
+    unknown = steps({"setWeight": 5, "bake": {}})
     unknown["spec"]["model"]["versoin"] = "2"
     answer = deployments.create(unknown, dry_run=True)
     assert answer.code == 400
     assert 'unknown field "spec.model.versoin"' in answer.message
-    assert 'unknown field "spec.rollout.canary.steps[0].golden"' in answer.message
+    assert 'unknown field "spec.rollout.canary.steps[0].bake"' in answer.message
 
 
 def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask_for_strictness(
     deployments: ModelDeployments,
 ) -> None:
     """Its field would vanish silently, and with it the gate that somebody relies on."""
-    manifest = steps({"setWeight": 5}, {"golden": {}})
+    manifest = steps({"setWeight": 5}, {"bake": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
-    assert "a step has exactly one of setWeight, pause, setCanaryScale and analysis" in answer.message
+    assert "a step has exactly one of setWeight, pause, setCanaryScale, analysis, golden and parity" in answer.message

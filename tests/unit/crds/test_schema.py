@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from slipway.api import names
-from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STRATEGIES, parse_spec
+from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STEPS, STRATEGIES, parse_spec
 from slipway.api.parse_analysis import ON_INCONCLUSIVE
 from slipway.api.status import ConditionType
 from slipway.api.types import (
     Analysis,
     ErrorCriterion,
+    Golden,
     LatencyCriterion,
+    Parity,
     Pause,
     Placement,
     Rollout,
     SetCanaryScale,
     SetWeight,
+    Step,
     Strategy,
 )
 from slipway.build.triton_pod import triton_environment
@@ -160,7 +163,10 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
         "rollbackWindow",
     }
     assert below("spec.rollout.canary") == {"steps"}
-    assert below("spec.rollout.canary.steps[]") == {"setWeight", "pause", "setCanaryScale", "analysis"}
+    assert below("spec.rollout.canary.steps[]") == set(STEPS)
+    gate = {"configMapRef", "rtol", "atol", "maxDurationSeconds", "onInconclusive"}
+    assert below("spec.rollout.canary.steps[].golden") == {*gate, "topK"}
+    assert below("spec.rollout.canary.steps[].parity") == {*gate, "maxMismatchPercent", "maxArgmaxFlipsPercent"}
     assert below("spec.rollout.canary.steps[].analysis") == {"minRequests", "maxDurationSeconds", "onInconclusive"}
     assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent", "maxPercent"}
@@ -174,8 +180,9 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
     assert BY_PATH["spec.rollout.progressDeadlineAction"].schema["enum"] == list(AT_DEADLINE)
     assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
-    on_inconclusive = BY_PATH["spec.rollout.canary.steps[].analysis.onInconclusive"]
-    assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
+    for step in ("analysis", "golden", "parity"):
+        on_inconclusive = BY_PATH[f"spec.rollout.canary.steps[].{step}.onInconclusive"]
+        assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
     assert BY_PATH["status.rollout.analysis[].verdict"].schema["enum"] == [verdict.value for verdict in Verdict]
     for kind in ConditionType:
         assert kind.value in BY_PATH["status.conditions"].schema["description"]
@@ -201,6 +208,9 @@ def test_the_defaults_that_the_descriptions_promise_are_those_of_the_operator() 
         "spec.rollout.drainTimeoutSeconds": spec.rollout.drain_timeout_s,
         "spec.rollout.canary.steps[].analysis.minRequests": Analysis().min_requests,
         "spec.rollout.canary.steps[].analysis.maxDurationSeconds": Analysis().max_duration_s,
+        "spec.rollout.canary.steps[].golden.maxDurationSeconds": Golden().max_duration_s,
+        "spec.rollout.canary.steps[].parity.maxDurationSeconds": Parity().max_duration_s,
+        "spec.rollout.canary.steps[].parity.maxMismatchPercent": Parity().max_mismatch_percent,
         "spec.rollout.analysis.errors.maxIncreasePercent": ErrorCriterion().max_increase_percent,
         "spec.rollout.analysis.latency.percentile": LatencyCriterion().percentile,
         "spec.rollout.analysis.latency.maxIncreasePercent": LatencyCriterion().max_increase_percent,
@@ -284,8 +294,10 @@ def example(name: str) -> Rollout:
 
 
 def test_the_canary_example_shows_every_kind_of_step() -> None:
-    steps = (SetCanaryScale(replicas=1), SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None))
+    scale, weight, parity = SetCanaryScale(replicas=1), SetWeight(10), Parity(max_mismatch_percent=100)
+    steps = (scale, Golden(), parity, weight, Pause(300), Analysis(), SetWeight(50), Pause(None))
     assert example("canary").steps == steps
+    assert {type(step) for step in steps} == set(get_args(Step))
     assert example("canary").judging.metrics == ("errors", "latency")
 
 

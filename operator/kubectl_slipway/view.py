@@ -319,8 +319,9 @@ def _step(step: JsonObject) -> str:
     if "pause" in step:
         seconds = (step["pause"] or {}).get("durationSeconds")
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
-    if "analysis" in step:
-        return "analysis"
+    for word in ("analysis", "golden", "parity"):
+        if word in step:
+            return word
     if "setCanaryScale" in step:
         return _scale(step["setCanaryScale"] or {})
     return clean(next(iter(step), "?"))  # a kind of step that a newer operator knows

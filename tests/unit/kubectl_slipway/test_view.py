@@ -157,8 +157,9 @@ def test_not_ready_without_work_going_on_is_an_alarm() -> None:
 
 def test_a_step_of_a_newer_operator_is_named_and_nothing_breaks() -> None:
     model, _ = objects.stepping()
-    model["spec"]["rollout"]["canary"]["steps"][1] = {"analysis": {}}
-    assert steps(view(model))[1] == ("analysis", StepState.NEXT.value)
+    for word in ("analysis", "golden", "parity"):
+        model["spec"]["rollout"]["canary"]["steps"][1] = {word: {}}
+        assert steps(view(model))[1] == (word, StepState.NEXT.value)
 
 
 def test_a_deployment_that_was_deleted_has_a_view_too() -> None:

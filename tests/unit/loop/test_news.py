@@ -78,6 +78,18 @@ def test_whatever_happens_to_a_pod_is_news_but_for_our_own_poke() -> None:
     assert names.ANNOTATION_POKE in router_pod(poked="now")["metadata"]["annotations"]
 
 
+def job(**status: Any) -> dict[str, Any]:
+    return {**deployment(), "apiVersion": "batch/v1", "kind": "Job", "status": status}
+
+
+def test_of_a_job_only_its_failure_is_news_its_pods_tell_the_rest() -> None:
+    failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
+    assert child_is_news(job(active=1), job(conditions=failed))
+    assert not child_is_news(
+        job(active=1), job(active=0, succeeded=1, conditions=[{"type": "Complete", "status": "True"}])
+    )
+
+
 def test_coming_and_going_is_news() -> None:
     assert child_is_news(None, replica_set("fraud-r1"))
     assert child_is_news(replica_set("fraud-r1"), None)

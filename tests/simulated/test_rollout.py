@@ -62,6 +62,29 @@ def test_a_version_that_cannot_start_is_rejected_and_stable_goes_on(tenant: Tena
     assert [router.lost_percent for router in held] == [0, 0]
 
 
+@pytest.mark.parametrize(("version", "reason"), [("2.0.0", "Serving"), ("2.0.0-wrong", "GoldenFailed")])
+def test_a_gate_runs_once_as_a_job_and_what_it_finds_decides(tenant: Tenant, version: str, reason: str) -> None:
+    """The Job controller, the garbage collector and the informers are real; only the pod's measurement is played."""
+    gated = {**STEPS, "canary": {"steps": [{"golden": {}}, {"setWeight": 20}]}}
+    serve_first(tenant)
+    tenant.apply(version, replicas=2, rollout=gated)
+
+    def decided(resource: Resource) -> bool:
+        held = tenant.bed.stand_in.routers(tenant.namespace)
+        assert reason == "Serving" or not any(router.weights.get(2) for router in held), held
+        ready = condition(resource, "Ready")
+        return ready.get("reason") == reason and resource["status"].get("updateRevision") == 2
+
+    resource = tenant.wait(f"version {version} ends as {reason}", decided)
+    assert resource["status"]["history"][0]["outcome"] == ("Promoted" if reason == "Serving" else "Aborted")
+    jobs = tenant.bed.kubectl("get", "jobs", "--namespace", tenant.namespace, "--output", "name").split()
+    pods = tenant.bed.kubectl(
+        "get", "pods", "--selector", "slipway.dev/component=gate", "--namespace", tenant.namespace, "--output", "name"
+    ).split()
+    assert len(jobs) == (0 if reason == "Serving" else 1), "what failed is kept for its log"
+    assert len(pods) <= 1
+
+
 def test_a_weight_rises_only_when_every_router_has_confirmed(tenant: Tenant) -> None:
     serve_first(tenant)
     stuck, other = (router.pod for router in tenant.bed.stand_in.routers(tenant.namespace, "fraud"))

@@ -39,7 +39,7 @@ def stable_keeps(weight: int, replicas: int) -> int:
 def scaled_to(state: RolloutState, rollout: Rollout, replicas: int) -> int | None:
     """Pods that setCanaryScale asks for, as of the present step; None if no step so far spoke of it. Never above
     spec.replicas, and what the share needs comes on top of it (`wanted_pods`)."""
-    if state.direct or state.recreate or state.rewinding:
+    if state.direct or state.window or state.recreate or state.rewinding:
         return None
     asked = [step for step in rollout.steps[: state.step + 1] if isinstance(step, SetCanaryScale)]
     if not asked:

@@ -43,9 +43,9 @@ def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announceme
         found.append(_normal(Reason.ROLLOUT_STARTED, f"revision {new.revision} begins"))
     elif new is not None and old is not None and new.step > old.step:
         weight = after.weight_of(new.revision)
-        found.append(
-            _normal(Reason.STEP_COMPLETED, f"step {new.step} of revision {new.revision} is complete at {weight} %")
-        )
+        if not new.window:  # steps that are skipped are no news
+            text = f"step {new.step} of revision {new.revision} is complete at {weight} %"
+            found.append(_normal(Reason.STEP_COMPLETED, text))
         if old.step < len(rollout.steps) and isinstance(rollout.steps[old.step], Analysis):
             found += _analysed(after, rollout, old.step)
     elif new is not None and old is not None and new.inconclusive and not old.inconclusive and after.gate is None:

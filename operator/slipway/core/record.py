@@ -44,7 +44,7 @@ class RolloutState:
     late: str = ""  # held by the deadline: what was not ready
     inconclusive: bool = False  # the analysis step of this index came to no verdict in its time: it waits for a person
     recreate: bool = False  # stable's pods go before its own come; kept to the end, whatever the spec says by then
-    window: bool = False  # direct, because it was stable within rollbackWindow
+    window: bool = False  # it was stable within rollbackWindow: direct, or of its steps golden only
     gap_s: int | None = None  # seconds in which nothing answered, because of recreate
 
 

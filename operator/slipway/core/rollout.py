@@ -120,13 +120,15 @@ def retarget(record: Record, target: Target) -> Record:
         record = _end(record, outcome, why, target)
     if record.rollout is None and update != record.stable:
         window = update in window_of(record, target.rollout)
-        record = begin(record, update, target, direct=record.stable is None or window, window=window)
+        judged = any(isinstance(step, Golden) for step in target.rollout.steps)
+        direct = record.stable is None or (window and not judged)
+        record = begin(record, update, target, direct=direct, window=window)
     return record
 
 
 def window_of(record: Record, rollout: Rollout) -> tuple[int, ...]:
     """The revisions that were stable last before the present one, as many as rollbackWindow says: they come back without
-    steps, and are never collected."""
+    steps but golden, which needs no traffic, and are never collected."""
     earlier = sorted(
         (number for number in record.served if number != record.stable),
         key=lambda number: (record.served[number], number),
@@ -161,6 +163,8 @@ def aim_weight(state: RolloutState, rollout: Rollout) -> int:
         return 0
     if takes_no_steps(state) or state.step >= len(rollout.steps):
         return 100
+    if state.window:
+        return 0  # golden first, then everything
     weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
     return weights[-1] if weights else 0
 
@@ -238,6 +242,8 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
 
 def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
     rollout, now = target.rollout, target.now
+    if state.window and (ahead := _golden_from(state.step, rollout)) != state.step and not takes_no_steps(state):
+        return replace(record, rollout=replace(state, step=ahead))
     if takes_no_steps(state) or state.step >= len(rollout.steps):
         # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
         whole = record.stable is None or trial.ready >= trial.needed
@@ -267,6 +273,12 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
     if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
         return _to_step(record, state, now)
     return record
+
+
+def _golden_from(index: int, rollout: Rollout) -> int:
+    """The next golden step from here on; the number of steps if there is none."""
+    found = (place for place, step in enumerate(rollout.steps) if place >= index and isinstance(step, Golden))
+    return next(found, len(rollout.steps))
 
 
 def _analyse(record: Record, state: RolloutState, step: Analysis, target: Target, trial: Trial) -> Record:
@@ -357,7 +369,8 @@ def _why_promoted(record: Record, state: RolloutState, trial: Trial) -> str:
     if state.recreate:
         return "recreated, 100 % verified"
     if state.window:
-        return "it was stable within spec.rollout.rollbackWindow: no steps, 100 % verified"
+        skipped = "no steps" if state.direct else "no steps but golden"
+        return f"it was stable within spec.rollout.rollbackWindow: {skipped}, 100 % verified"
     figures = comparison.summary(trial.found) if record.watch is not None else ""
     return "every step passed, 100 % verified" + (f"; {figures}" if figures else "")
 

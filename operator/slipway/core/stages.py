@@ -30,9 +30,10 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
             f"held at {record.weight_of(state.revision)} % by hand: slipway.dev/action=resume goes on",
             None,
         )
-    if state.direct and state.window:
+    if state.window and (state.direct or state.step >= len(rollout.steps)):
         stage = "Promoting" if record.is_routed(state.revision) else "Provisioning"
-        return (stage, f"revision {state.revision} was stable within rollbackWindow: no steps", None)
+        skipped = "no steps" if state.direct else "no steps but golden"
+        return (stage, f"revision {state.revision} was stable within rollbackWindow: {skipped}", None)
     if state.direct:
         return ("Promoting" if record.is_routed(state.revision) else "Provisioning", "", None)
     weight = record.weight_of(state.revision)

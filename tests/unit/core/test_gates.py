@@ -418,3 +418,42 @@ def test_a_job_is_deleted_by_its_uid() -> None:
         action for plan in it.log for action in plan.actions if isinstance(action, Delete) and action.kind == "Job"
     ]
     assert [(action.api_version, action.uid) for action in deleted] == [("batch/v1", f"uid-Job-{deleted[0].name}")]
+
+
+def back_in_the_window(report: dict[str, Any]) -> World:
+    """Version 2 has taken over, and the spec names version 1 again, which was stable before it."""
+    steps = [{"setCanaryScale": {"replicas": 1}}, {"setWeight": 10}, {"golden": {}}, {"pause": {}}]
+    it = serving(steps=steps, rollbackWindow={"revisions": 1})
+    it.edit(model=model("2"))
+    it.run(20)
+    it.annotate(action="promote-full", id="1")
+    it.run(60)
+    assert it.state()["stable"] == 2
+    it.log.clear()
+    it.gates[1] = report
+    it.edit(model=model("1"))
+    return it
+
+
+def test_within_the_rollback_window_golden_runs_and_the_other_steps_are_skipped() -> None:
+    """Invariant 19."""
+    it = back_in_the_window(golden())
+    seen = []
+    for _ in range(60):
+        it.run_pass()
+        it.follow()
+        seen += [it.weights()] if it.weights() not in seen[-1:] else []
+    assert seen == [{2: 100}, {1: 0, 2: 100}, {1: 100, 2: 0}, {1: 100}]
+    assert len(jobs_created(it)) == 1
+    assert it.state()["stable"] == 1
+    assert "no steps but golden, 100 % verified" in it.resource["status"]["history"][0]["reason"]
+    assert [event for event in events(it) if event in ("StepCompleted", "GoldenPassed")] == ["GoldenPassed"]
+
+
+def test_within_the_rollback_window_a_version_that_answers_wrongly_now_is_given_up() -> None:
+    """Its package was changed, or the driver: what was right once need not be right today."""
+    it = back_in_the_window(golden(wrong=1))
+    it.run(60)
+    assert it.state()["stable"] == 2
+    assert it.weights() == {2: 100}
+    assert condition(it) == ("False", "GoldenFailed")

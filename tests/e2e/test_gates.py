@@ -23,7 +23,7 @@ STABLE, GOOD, SCALED, NAN = "1.0.0", "2.1.0", "7.7.7", "8.8.8"
 REVISIONS = {STABLE: 1, SCALED: 2, NAN: 3, GOOD: 4}
 STALE_RECORD = "stale-record"
 REST: list[dict[str, Any]] = [{"setWeight": 20}, {"pause": {"durationSeconds": 5}}]
-GOLDEN = {"golden": {}}
+GOLDEN: dict[str, Any] = {"golden": {}}
 PARITY = {"parity": {"maxMismatchPercent": 100}}  # another model may answer otherwise, but never NaN
 # Runs in the runtime image, which has torch. In a file, because TorchScript reads the source of what it compiles.
 BREAK_THEM = f"""

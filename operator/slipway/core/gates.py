@@ -25,6 +25,7 @@ from slipway.core import rollout as machine
 from slipway.core.diagnosis import diagnose, has_ended, parse_report
 from slipway.core.record import GateResult, Record
 from slipway.core.revisions import Revision
+from slipway.errors import SpecError
 
 REPORT_SCHEMA_VERSION = 1
 _WORDS = 300  # of the pod's own
@@ -81,18 +82,19 @@ def wanted_job(
     platform: Platform,
 ) -> JsonObject | None:
     """The manifest; None if one of the two revisions cannot be read, which ends as a gate without a result."""
-    if run.candidate not in revisions or run.stable not in revisions:
+    try:
+        candidate, stable = (_subject(revisions[number], digests) for number in (run.candidate, run.stable))
+    except (KeyError, SpecError):
         return None
-    candidate = revisions[run.candidate]
     gate = GateJob(
         namespace=resource["metadata"]["namespace"],
         deployment=resource["metadata"]["name"],
         name=run.job,
-        model_name=candidate.model_name,
+        model_name=revisions[run.candidate].model_name,
         step=run.step,
-        candidate=_subject(candidate, digests),
-        stable=_subject(revisions[run.stable], digests),
-        pod=candidate.deployment["spec"]["template"]["spec"],
+        candidate=candidate,
+        stable=stable,
+        pod=revisions[run.candidate].deployment["spec"]["template"]["spec"],
     )
     return build_gate_job(gate, platform)
 

@@ -75,7 +75,7 @@ def test_it_ends_by_itself_and_its_pods_are_kept_for_their_logs() -> None:
 
 
 def test_it_may_run_where_the_model_may_and_takes_no_device() -> None:
-    frozen = {
+    frozen: dict[str, Any] = {
         "nodeSelector": {"pool": "gpu"},
         "tolerations": [{"key": "nvidia.com/gpu"}],
         "imagePullSecrets": [{"name": "registry"}],

@@ -186,7 +186,11 @@ def test_a_person_may_go_on_or_back_where_there_is_no_verdict() -> None:
 
 @pytest.mark.parametrize(("choice", "weights"), [("Abort", {1: 100}), ("Promote", {1: 90, 2: 10})])
 def test_what_follows_no_verdict_is_the_user_s_choice(choice: str, weights: dict[int, int]) -> None:
-    steps = [{"golden": {"maxDurationSeconds": 30, "onInconclusive": choice}}, {"setWeight": 10}, {"pause": {}}]
+    steps: list[dict[str, Any]] = [
+        {"golden": {"maxDurationSeconds": 30, "onInconclusive": choice}},
+        {"setWeight": 10},
+        {"pause": {}},
+    ]
     it = on_trial(None, steps, seconds=80)
     assert it.weights() == weights
     assert "GoldenPassed" not in events(it)
@@ -422,7 +426,12 @@ def test_a_job_is_deleted_by_its_uid() -> None:
 
 def back_in_the_window(report: dict[str, Any]) -> World:
     """Version 2 has taken over, and the spec names version 1 again, which was stable before it."""
-    steps = [{"setCanaryScale": {"replicas": 1}}, {"setWeight": 10}, {"golden": {}}, {"pause": {}}]
+    steps: list[dict[str, Any]] = [
+        {"setCanaryScale": {"replicas": 1}},
+        {"setWeight": 10},
+        {"golden": {}},
+        {"pause": {}},
+    ]
     it = serving(steps=steps, rollbackWindow={"revisions": 1})
     it.edit(model=model("2"))
     it.run(20)
@@ -438,7 +447,7 @@ def back_in_the_window(report: dict[str, Any]) -> World:
 def test_within_the_rollback_window_golden_runs_and_the_other_steps_are_skipped() -> None:
     """Invariant 19."""
     it = back_in_the_window(golden())
-    seen = []
+    seen: list[dict[int, int]] = []
     for _ in range(60):
         it.run_pass()
         it.follow()

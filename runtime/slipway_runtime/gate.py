@@ -66,8 +66,9 @@ def run_gate(gate: Gate, report: Path | None) -> int:
     try:
         document, code = _measure(gate), 0
     except (NoFiguresError, NoAnswerError, FormatError) as error:
-        document, code = {"schemaVersion": SCHEMA_VERSION, "gate": gate.kind, "message": str(error)}, 1
-        gate.say(f"no figures: {error}")
+        words = _without_value(error)
+        document, code = {"schemaVersion": SCHEMA_VERSION, "gate": gate.kind, "message": words}, 1
+        gate.say(f"no figures: {words}")
     if report is not None:
         report.write_bytes(encode_report(document))
     return code
@@ -129,7 +130,7 @@ def _golden(gate: Gate, samples: Sequence[Sample]) -> dict[str, Any]:
     try:
         recorded = read_recorded(stable)
     except (Failure, FormatError, NoFiguresError) as error:
-        words = error.message if isinstance(error, Failure) else str(error)
+        words = error.message if isinstance(error, Failure) else _without_value(error)
         return {**figures, "control": "none", "note": f"the package of revision {stable.version}: {words}"}
     return {**figures, **_control("own", _replay(gate, stable, recorded))}
 
@@ -211,6 +212,13 @@ def _worst(faults: Sequence[Fault | None]) -> str:
     found = [fault for fault in faults if fault is not None]
     largest = worst(found)
     return "" if largest is None else f"request {faults.index(largest)}: {largest.words}"
+
+
+def _without_value(error: Exception) -> str:
+    """A FormatError shows what it found, which may be a value of a recorded request."""
+    if isinstance(error, FormatError):
+        return f"the recorded requests: {error.path or 'the document'}: expected {error.expected}"
+    return str(error)
 
 
 def _words(fault: Fault | None) -> str:

@@ -54,7 +54,7 @@ def ask(url: str, model: str, version: str, inputs: Sequence[TensorData], timeou
     try:
         reply = read_reply(data, None if length is None else int(length))
     except (FormatError, ValueError) as error:
-        raise NoAnswerError(f"{url}: {error}") from error
+        raise NoAnswerError(f"{url}: the answer is no Open Inference Protocol response") from error
     if reply.model_version != version:
         raise NoAnswerError(f"{url}: version {reply.model_version!a} answered, expected {version}")
     return reply

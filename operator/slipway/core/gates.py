@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,7 +104,7 @@ def _subject(revision: Revision, digests: Mapping[int, str]) -> Subject:
     return Subject(revision=revision.number, source=source, digest=digests.get(revision.number))
 
 
-def read_result(run: Run, job: JsonObject | None, pods: Iterable[JsonObject], now: datetime) -> GateResult | None:
+def read_result(run: Run, job: JsonObject | None, pods: Collection[JsonObject], now: datetime) -> GateResult | None:
     """The result, None while there is none yet. A pod that measured counts, whatever became of the Job; without one, the
     end of the Job or of the time is a result too: no data is inconclusive, never success."""
     ended = sorted((pod for pod in pods if has_ended(pod)), key=lambda pod: str(pod["metadata"]["name"]))

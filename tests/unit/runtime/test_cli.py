@@ -172,6 +172,26 @@ def test_fetch_verify_and_inspect_run_without_any_third_party_package(bench: Ben
         assert done.returncode == OK, done.stderr
 
 
+def test_a_gate_needs_nothing_but_python_either(bench: Bench) -> None:
+    package_parent = str(Path(slipway_runtime.__file__).parents[1])
+    arguments = ["gate", "golden", "--model", "fraud", "--requests", str(bench.root / "cards" / "golden.json")]
+    arguments += [
+        "--candidate",
+        "http://a:1",
+        "--candidate-version",
+        "2",
+        "--stable",
+        "http://b:1",
+        "--stable-version",
+        "1",
+    ]
+    program = f"import sys; sys.path.insert(0, {package_parent!r}); from slipway_runtime.__main__ import main; "
+    code = f"{program}sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == FAILED
+    assert done.stdout == "no figures: ConfigMap cards, key golden.json: No such file or directory\n"
+
+
 def test_a_verb_whose_package_is_missing_says_which_extra(bench: Bench) -> None:
     package_parent = str(Path(slipway_runtime.__file__).parents[1])
     arguments = ["package", "--entrypoint", "a:b", "--example", "fp32:1x1", "--output", str(bench.root / "out")]

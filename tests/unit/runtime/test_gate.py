@@ -192,6 +192,11 @@ def test_a_config_map_that_is_not_there_is_named(stage: Stage) -> None:
     assert found["message"] == "ConfigMap fraud-golden, key golden.json: No such file or directory"
 
 
+def test_a_record_that_cannot_be_read_is_told_without_its_values(stage: Stage) -> None:
+    found = stage.run(requests=stage.config_map([sample("secret", 2.0)]))  # type: ignore[arg-type]
+    assert found["message"] == "the recorded requests: [0].inputs[0].data: expected elements of datatype FP32"
+
+
 def test_a_rank_of_an_output_that_nothing_recorded_has_gives_no_figures(stage: Stage) -> None:
     found = stage.run(requests=stage.config_map(DOUBLES), top_k=("z", 1))
     assert found["message"] == "topK names output z, which no recorded answer has"

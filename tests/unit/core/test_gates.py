@@ -5,11 +5,19 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from slipway.api.parse import parse_spec
+from slipway.core import gates
 from slipway.core.plan import Create, Delete
+from slipway.core.record import GateResult, read_record
 from tests.support.world import World
 from tests.unit.core.test_takeover import condition, events, model, serving
 
@@ -302,6 +310,28 @@ def test_edited_steps_begin_anew_with_a_job_of_their_own() -> None:
     assert len(set(jobs_created(it))) == 2
 
 
+def test_steps_that_are_edited_and_edited_back_are_judged_anew() -> None:
+    it = on_trial(golden(wrong=2, failed=2), seconds=40)
+    for tolerance in ("0.5", None):
+        step = {"golden": {} if tolerance is None else {"atol": tolerance}}
+        it.edit(rollout={"canary": {"steps": [step, {"setWeight": 10}, {"pause": {}}]}})
+        it.run(20)
+    assert len(set(jobs_created(it))) == 3
+
+
+def test_a_result_says_nothing_of_another_run() -> None:
+    it = on_trial(None)
+    (name,) = jobs(it)
+    record = read_record(it.objects["ConfigMap", "fraud-router"])
+    assert record is not None
+    run = gates.under_way(record, parse_spec(it.resource).rollout, "fraud")
+    assert run is not None
+    assert run.job == name
+    result = GateResult(job=name, gate="golden", verdict="Passed", message="")
+    assert gates.result_of(replace(record, gate=result), run) == result
+    assert gates.result_of(replace(record, gate=replace(result, job=f"{name}0")), run) is None
+
+
 def test_abort_in_mid_gate_leaves_no_job_at_work() -> None:
     it = on_trial(None)
     it.annotate(action="abort")
@@ -466,3 +496,68 @@ def test_within_the_rollback_window_a_version_that_answers_wrongly_now_is_given_
     assert it.state()["stable"] == 2
     assert it.weights() == {2: 100}
     assert condition(it) == ("False", "GoldenFailed")
+
+
+BAD_REPORTS = [None, golden(wrong=2), golden(wrong=2, failed=2), {"schemaVersion": 9}, {"message": "no answer"}]
+
+
+def happen(it: World, event: str) -> None:
+    if event == "the job vanishes":
+        for name in jobs(it):
+            del it.objects["Job", name]
+        it.pods = {name: pod for name, pod in it.pods.items() if "-gate-" not in name}
+    elif event == "status is lost":
+        it.resource.pop("status", None)
+    elif event == "the operator dies":
+        it.run_pass(crash_after=1)
+    elif event == "the steps are edited":
+        it.edit(
+            rollout={"canary": {"steps": [{"golden": {"atol": f"{it.version}"}}, {"setWeight": 30}, {"pause": {}}]}}
+        )
+    elif event == "scale":
+        it.edit(replicas=3)
+    else:
+        it.annotate(action=event, id=f"{event} {it.version}")
+
+
+@given(
+    events=st.lists(
+        st.tuples(
+            st.sampled_from(
+                (
+                    *("the job vanishes", "status is lost", "the operator dies", "the steps are edited", "scale"),
+                    *("pause", "resume", "abort", "retry", "restart"),
+                )
+            ),
+            st.sampled_from(BAD_REPORTS),
+            st.integers(min_value=0, max_value=700),
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_in_whatever_order_things_happen_no_request_reaches_a_revision_that_passed_no_gate(
+    events: list[tuple[str, Any, int]],
+) -> None:
+    """Nobody promotes it, and no Job ever leaves figures that pass."""
+    it = _begun().fork(log=[])
+    for event, report, seconds in [*events, ("resume", None, 30)]:
+        it.gates = {} if report is None else {2: report}
+        happen(it, event)
+        for _ in range(4):
+            it.run_pass()
+            it.follow()
+        it.now += timedelta(seconds=seconds)
+        it.run(6)
+        assert it.weights().get(2, 0) == 0
+        assert it.weights()[1] == 100
+        assert len(jobs(it)) <= 1
+    assert it.state()["stable"] == 1
+
+
+@cache
+def _begun() -> World:
+    it = serving(steps=GOLDEN)
+    it.edit(model=model("2"))
+    it.run(6)
+    return it

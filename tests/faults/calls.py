@@ -10,6 +10,7 @@ from typing import Any
 WRITES = ("create", "update", "patch", "delete")
 # What Kubernetes adds to a Deployment's name: the ReplicaSet's hash and five letters.
 _POD_SUFFIX = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}$")
+_ATTEMPT = re.compile(r"(?<=-gate)-[0-9a-f]{8}$")  # of a gate's Job: the moment at which its step began
 _CLUSTER_WIDE = ("customresourcedefinitions", "namespaces", "nodes")
 
 
@@ -79,5 +80,7 @@ def label(call: Call, body: Mapping[str, Any] | None) -> str:
         name = str((body or {}).get("reason", ""))
     elif call.resource == "pods":
         name = _POD_SUFFIX.sub("", name)
+    elif call.resource == "jobs":
+        name = _ATTEMPT.sub("", name)
     suffix = f"/{call.subresource}" if call.subresource else ""
     return f"{call.verb} {call.resource}/{name}{suffix}"

@@ -19,6 +19,7 @@ WATCHED = (
     "configmaps",
     "controllerrevisions",
     "poddisruptionbudgets",
+    "jobs",
     "replicasets",
     "pods",
 )

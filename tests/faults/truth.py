@@ -25,6 +25,7 @@ PATHS = {
     "configmaps": "/api/v1/configmaps",
     "pods": "/api/v1/pods",
     "poddisruptionbudgets": "/apis/policy/v1/poddisruptionbudgets",
+    "jobs": "/apis/batch/v1/jobs",
 }
 
 Object = dict[str, Any]

@@ -30,6 +30,7 @@ def model(version: int) -> dict[str, Any]:
 
 
 OPEN_PAUSE = {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}}
+GATED = {"canary": {"steps": [{"golden": {}}, {"setWeight": 50}]}}
 TIMED_PAUSE = {"canary": {"steps": [{"setWeight": 50}, {"pause": {"durationSeconds": 1}}]}}
 
 
@@ -59,6 +60,16 @@ async def new_version(stage: Stage) -> None:
 
 async def bad_version(stage: Stage) -> None:
     await stage.edit({"model": model(2), "runtime": {"profile": "simulated-bad-load"}})
+
+
+async def gated_version(stage: Stage) -> None:
+    """tests/simulated/stages.yaml plays what its Job finds. How many pods of gates there ever were is compared, too."""
+    await stage.edit({"model": model(2), "rollout": GATED})
+
+
+async def gated_bad_version(stage: Stage) -> None:
+    wrong = {"version": "2.0.0", "storageUri": f"pvc://models/{NAME}/2-wrong"}
+    await stage.edit({"model": wrong, "rollout": GATED})
 
 
 async def edit_in_mid_canary(stage: Stage) -> None:
@@ -180,6 +191,18 @@ WORKLOADS = {
             setup=serve,
             act=bad_version,
             settled=lambda stage: stage.is_settled(ready=False, reason="ModelLoadFailed"),
+        ),
+        Workload(
+            name="gate-pass",
+            setup=serve,
+            act=gated_version,
+            settled=lambda stage: stage.is_settled(stable=2, live=(2,)),
+        ),
+        Workload(
+            name="gate-fail",
+            setup=serve,
+            act=gated_bad_version,
+            settled=lambda stage: stage.is_settled(ready=False, reason="GoldenFailed"),
         ),
         Workload(
             name="edit-mid-canary",

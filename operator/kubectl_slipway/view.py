@@ -297,11 +297,11 @@ def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
         steps: Sequence[JsonObject] = (rollout.get("canary") or {}).get("steps") or ()
         return steps
     fields = rollout.get("blueGreen") or {}
-    whole = {"setCanaryScale": {"weight": 100}}
+    before = ({"setCanaryScale": {"weight": 100}}, *(fields.get("prePromotion") or ()))
     if fields.get("autoPromotionEnabled") is False:
-        return (whole, {"pause": {}})
+        return (*before, {"pause": {}})
     delay = fields.get("autoPromotionSeconds")
-    return (whole, {"pause": {"durationSeconds": delay}}) if delay else (whole,)
+    return (*before, {"pause": {"durationSeconds": delay}}) if delay else before
 
 
 def _steps(steps: Sequence[JsonObject], index: int, stage: str) -> tuple[StepLine, ...]:

@@ -2,9 +2,10 @@
 
 BlueGreen becomes steps of the one rollout machine:
 
-    autoPromotionEnabled: true                      whole at 0 % ▶ everything
+    autoPromotionEnabled: true          whole at 0 % ▶ everything
     autoPromotionSeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
-    autoPromotionEnabled: false                     whole at 0 % ▶ pause until somebody promotes ▶ everything
+    autoPromotionEnabled: false         whole at 0 % ▶ pause until somebody promotes ▶ everything
+    prePromotion: [{golden: {}}]        whole at 0 % ▶ golden ▶ …
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.types import Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
+from slipway.api.parse_gates import golden_step, parity_step
+from slipway.api.types import Gate, Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
 from slipway.api.values import boolean, mapping, whole
 from slipway.errors import SpecError
 
+MAX_GATES = 8
 _WHOLE = SetCanaryScale(percent=100)
 
 
@@ -27,9 +30,29 @@ def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
         raise SpecError(
             f"{path}.autoPromotionSeconds", f"is {delay_s}, expected to be absent while autoPromotionEnabled is false"
         )
+    steps: tuple[Step, ...] = (_WHOLE, *_gates(fields.get("prePromotion"), f"{path}.prePromotion"))
     if not automatic:
-        return (_WHOLE, Pause(None))
-    return (_WHOLE, Pause(delay_s)) if delay_s else (_WHOLE,)
+        return (*steps, Pause(None))
+    return (*steps, Pause(delay_s)) if delay_s else steps
+
+
+def _gates(written: Any, path: str) -> tuple[Gate, ...]:
+    if written is None:
+        return ()
+    if not isinstance(written, list):
+        raise SpecError(path, f"is a {type(written).__name__}, expected a list")
+    if len(written) > MAX_GATES:
+        raise SpecError(path, f"has {len(written)} entries, expected at most {MAX_GATES}")
+    return tuple(_gate(mapping(entry, f"{path}[{index}]"), f"{path}[{index}]") for index, entry in enumerate(written))
+
+
+def _gate(entry: Mapping[str, Json], path: str) -> Gate:
+    given = sorted(key for key, value in entry.items() if value is not None)
+    if given == ["golden"]:
+        return golden_step(entry["golden"], f"{path}.golden")
+    if given == ["parity"]:
+        return parity_step(entry["parity"], f"{path}.parity")
+    raise SpecError(path, f"has {', '.join(given) or 'no field'}, expected exactly one of golden and parity")
 
 
 def canary_scale(written: Any, path: str) -> SetCanaryScale:

@@ -126,6 +126,16 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
         "autoPromotionSeconds is for automatic promotion",
     ),
     (
+        "a gate of no kind",
+        rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{}]}),
+        "write each entry of prePromotion as exactly one of golden and parity",
+    ),
+    (
+        "a gate of two kinds",
+        rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{"golden": {}, "parity": {}}]}),
+        "write each entry of prePromotion as exactly one of golden and parity",
+    ),
+    (
         "two whole colours in the place of one",
         model_deployment(replicas=2, rollout={"strategy": "BlueGreen", "placement": "Replace"}),
         "placement Replace is for strategy Canary only",

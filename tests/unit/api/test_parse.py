@@ -100,6 +100,10 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
         (None, (SetCanaryScale(percent=100),)),
         ({"autoPromotionSeconds": 60}, (SetCanaryScale(percent=100), Pause(60))),
         ({"autoPromotionEnabled": False}, (SetCanaryScale(percent=100), Pause(None))),
+        (
+            {"prePromotion": [{"golden": {"rtol": "0"}}, {"parity": {}}], "autoPromotionSeconds": 5},
+            (SetCanaryScale(percent=100), Golden(rtol="0"), Parity(), Pause(5)),
+        ),
     ],
 )
 def test_blue_green_becomes_steps(fields: dict[str, Any] | None, steps: tuple[Any, ...]) -> None:
@@ -140,6 +144,21 @@ def test_a_number_of_pods_is_read_in_each_of_its_three_ways(scale: dict[str, Any
             1,
             {"strategy": "BlueGreen", "blueGreen": {"autoPromotionEnabled": False, "autoPromotionSeconds": 5}},
             "spec.rollout.blueGreen.autoPromotionSeconds: is 5, expected to be absent",
+        ),
+        (
+            1,
+            {"strategy": "BlueGreen", "blueGreen": {"prePromotion": [{"golden": {}}, {"setWeight": 5}]}},
+            "spec.rollout.blueGreen.prePromotion[1]: has setWeight, expected exactly one of golden and parity",
+        ),
+        (
+            1,
+            {"strategy": "BlueGreen", "blueGreen": {"prePromotion": [{"golden": {"rtol": 1}}]}},
+            "spec.rollout.blueGreen.prePromotion[0].golden.rtol: is 1",
+        ),
+        (
+            1,
+            {"strategy": "BlueGreen", "blueGreen": {"prePromotion": [{"golden": {}}] * 9}},
+            "spec.rollout.blueGreen.prePromotion: has 9 entries, expected at most 8",
         ),
         (1, rollout({"setCanaryScale": {}}), "setCanaryScale: has no field, expected exactly one of replicas"),
         (1, rollout({"setCanaryScale": {"replicas": 1, "weight": 1}}), "has replicas, weight, expected"),

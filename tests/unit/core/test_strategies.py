@@ -12,6 +12,7 @@ from slipway.api.status import Cause, Reason
 from tests.support.builders import accepted, model_deployment
 from tests.support.stages import announced, condition, model
 from tests.support.world import World
+from tests.unit.core.test_gates import golden, parity
 
 
 def serving(replicas: int = 2, **rollout: Any) -> World:
@@ -79,6 +80,33 @@ def test_blue_green_with_a_delay_promotes_itself_after_it() -> None:
     assert it.weights() == {1: 100, 2: 0}
     it.run(30)
     assert it.weights()[2] == 100
+
+
+def test_blue_green_switches_only_after_every_gate_before_it() -> None:
+    colours = {"prePromotion": [{"golden": {}}, {"parity": {}}], "autoPromotionEnabled": True}
+    it = serving(2, strategy="BlueGreen", blueGreen=colours)
+    it.edit(model=model("2"))
+    it.run(60)
+    assert it.weights() == {1: 100, 2: 0}, "the Job of the first gate has not ended"
+    assert len(it.ready_pods(2)) == 2
+    it.gates[2] = golden()
+    while it.state()["rollout"]["step"] < 2:
+        it.run(1)
+    del it.gates[2]
+    it.run(60)
+    assert it.weights() == {1: 100, 2: 0}, "nor that of the second"
+    it.gates[2] = parity()
+    it.rest()
+    assert it.weights() == {2: 100}
+
+
+def test_a_colour_that_fails_its_gate_never_has_a_request() -> None:
+    it = serving(2, strategy="BlueGreen", blueGreen={"prePromotion": [{"golden": {}}]})
+    it.gates[2] = golden(wrong=8)
+    it.edit(model=model("2"))
+    assert all(weights.get(2, 0) == 0 for weights in shares(it))
+    assert condition(it) == ("False", "GoldenFailed")
+    assert it.state()["stable"] == 1
 
 
 def test_the_old_colour_is_one_switch_away_while_it_is_kept() -> None:

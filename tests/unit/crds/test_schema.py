@@ -12,6 +12,7 @@ import yaml
 from slipway.api import names
 from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STEPS, STRATEGIES, parse_spec
 from slipway.api.parse_analysis import ON_INCONCLUSIVE
+from slipway.api.parse_strategy import MAX_GATES
 from slipway.api.status import ConditionType
 from slipway.api.types import (
     Analysis,
@@ -172,7 +173,9 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent", "maxPercent"}
     assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent", "maxMilliseconds"}
     assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weight", "matchTrafficWeight"}
-    assert below("spec.rollout.blueGreen") == {"autoPromotionEnabled", "autoPromotionSeconds"}
+    assert below("spec.rollout.blueGreen") == {"autoPromotionEnabled", "autoPromotionSeconds", "prePromotion"}
+    assert below("spec.rollout.blueGreen.prePromotion[]") == {"golden", "parity"}
+    assert BY_PATH["spec.rollout.blueGreen.prePromotion"].schema["maxItems"] == MAX_GATES
     assert below("spec.rollout.rollbackWindow") == {"revisions"}
     assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
@@ -302,6 +305,6 @@ def test_the_canary_example_shows_every_kind_of_step() -> None:
 
 
 def test_the_other_examples_show_what_they_are_named_for() -> None:
-    assert example("blue-green").steps == (SetCanaryScale(percent=100), Pause(None))
+    assert example("blue-green").steps == (SetCanaryScale(percent=100), Golden(), Pause(None))
     assert example("replace").placement is Placement.REPLACE
     assert example("recreate").strategy is Strategy.RECREATE

@@ -213,6 +213,10 @@ def test_words_of_a_model_cannot_steer_the_terminal() -> None:
         ({}, ["scale to 100 %", "100 %"]),
         ({"autoPromotionSeconds": 60}, ["scale to 100 %", "pause 1 m", "100 %"]),
         ({"autoPromotionEnabled": False}, ["scale to 100 %", "pause until promoted", "100 %"]),
+        (
+            {"prePromotion": [{"golden": {}}, {"parity": {}}], "autoPromotionEnabled": False},
+            ["scale to 100 %", "golden", "parity", "pause until promoted", "100 %"],
+        ),
     ],
 )
 def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(

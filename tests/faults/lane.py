@@ -205,6 +205,9 @@ class Lane:
             if words := await stage.world.until(lambda: workload.settled(stage), deadline):
                 result.unconverged = words
                 return 0.0
+            if (rest_s := perturbation.over_at - loop.time()) > 0:
+                await asyncio.sleep(rest_s)  # an operator that waits for an answer is not at rest
+                continue
             settled_at = loop.time()
             # What is still to be tidied up may be, until the same deadline.
             if not await self._quiet(session, result.stillness_s, lambda: deadline() + result.stillness_s):

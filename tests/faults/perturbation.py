@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from slipway.adapters.connection import REQUEST_S
 from tests.faults.journal import Entry
 from tests.faults.plan import BEGIN, Plan
 from tests.faults.streams import Death, Mode
@@ -110,8 +111,8 @@ class AnswerLost(Planned):
     def after(self, entry: Entry) -> Verdict:
         if self.fired or not entry.effective or not self.is_moment(entry):
             return PASS
-        self.done()
         way = self.plan.text("way", "reset")
+        self.done(lasting_s=REQUEST_S + 1 if way == "hang" else 0.0)  # as long as the operator waits for an answer
         return Verdict(Fate.ANSWER, int(way)) if way.isdigit() else Verdict(Fate(way))
 
 

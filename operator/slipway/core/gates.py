@@ -178,7 +178,8 @@ def _judge_parity(run: Run, report: Mapping[str, Json]) -> tuple[str, str]:
     )
     worst = f"; {text}" if (text := _text(report, "worst")) else ""
     if broken:
-        return "Failed", f"{figures}; {broken} cannot be compared at all{worst}"
+        found = f"revision {run.candidate} answers {broken} of {compared} requests with what cannot be compared at all"
+        return "Failed", f"{found} with revision {run.stable}'s answers{worst}"
     if 100 * mismatched > step.max_mismatch_percent * compared:
         return "Failed", f"{figures}; allowed are {step.max_mismatch_percent} %{worst}"
     if step.max_argmax_flips_percent is not None:

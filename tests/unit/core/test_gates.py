@@ -425,6 +425,14 @@ def test_the_figures_of_parity_are_in_the_words() -> None:
     ) in message(it)
 
 
+def test_what_cannot_be_compared_is_told_without_figures_that_say_nothing() -> None:
+    it = on_trial(parity(broken=2, worst="output y holds NaN or an infinity"), PARITY, seconds=40)
+    assert message(it).startswith(
+        "revision 2 (version 2): revision 2 answers 2 of 10 requests with what cannot be compared at all with revision 1's "
+        "answers; output y holds NaN or an infinity (kubectl logs job/fraud-r2-gate-"
+    )
+
+
 def test_a_gate_after_a_weight_fails_the_revision_back_to_nothing() -> None:
     it = on_trial(golden(wrong=8), [{"setWeight": 20}, {"golden": {}}], seconds=40)
     assert it.weights() == {1: 100}

@@ -6,7 +6,7 @@ What is missing stays missing: a status that is not there yet, or one of an olde
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -307,9 +307,13 @@ def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
 def _steps(steps: Sequence[JsonObject], index: int, stage: str) -> tuple[StepLine, ...]:
     lines = [StepLine(text=_step(step), state=_step_state(place, index, stage)) for place, step in enumerate(steps)]
     weights = [step["setWeight"] for step in steps if "setWeight" in step]
-    if lines and weights[-1:] != [100]:  # whatever the last step is, a promotion ends at everything
+    if (
+        lines and weights[-1:] != [100] and "bake" not in steps[-1]
+    ):  # whatever the last step is, a promotion ends at everything
         promoting = StepState.CURRENT if stage == "Promoting" else _step_state(len(lines), index, stage)
         lines.append(StepLine(text=percent(100), state=promoting))
+    elif lines and "bake" in steps[-1] and stage in {"Promoting", "Baking"}:
+        lines[-1] = replace(lines[-1], state=StepState.CURRENT)
     return tuple(lines)
 
 
@@ -319,11 +323,20 @@ def _step(step: JsonObject) -> str:
     if "pause" in step:
         seconds = (step["pause"] or {}).get("durationSeconds")
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
+    if "bake" in step:
+        return f"{percent(100)}, bake {duration((step['bake'] or {}).get('durationSeconds') or 0)}"
     for word in ("analysis", "golden", "parity"):
         if word in step:
             return word
     if "setCanaryScale" in step:
         return _scale(step["setCanaryScale"] or {})
+    if "setHeaderRoute" in step:
+        route = step["setHeaderRoute"] or {}
+        return _route("header", route, ends=not route.get("match"))
+    if "setMirrorRoute" in step:
+        route = step["setMirrorRoute"] or {}
+        share = route.get("percentage", 100 if route.get("match") else 0)
+        return _route(f"mirror {percent(share)}," if share else "mirror", route, ends=not share)
     return clean(next(iter(step), "?"))  # a kind of step that a newer operator knows
 
 
@@ -333,6 +346,10 @@ def _scale(scale: JsonObject) -> str:
     if scale.get("weight") is not None:
         return f"scale to {percent(scale['weight'])}"
     return "scale by weight"
+
+
+def _route(kind: str, route: JsonObject, *, ends: bool) -> str:
+    return f"{kind} route {clean(route.get('name'))}{' ends' if ends else ''}"
 
 
 def _step_state(place: int, index: int, stage: str) -> StepState:

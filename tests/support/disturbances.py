@@ -130,6 +130,12 @@ def disturb(it: World, kind: str, value: Any) -> None:
             it.run_pass()
 
 
+def header_route(name: str, value: str | None = None) -> dict[str, Any]:
+    """The step that begins the route, or, without a value, ends it."""
+    match = [{"headerName": f"x-{name}", "headerValue": {"exact": value}}] if value is not None else []
+    return {"setHeaderRoute": {"name": name, "match": match}}
+
+
 DELAYS: dict[str, Any] = {"scaleDownDelaySeconds": 5, "drainTimeoutSeconds": 20}
 # Every way to roll out that goes on by itself; each may take another's place in mid-rollout.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -151,6 +157,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             ]
         },
     },
+    "bake": {**DELAYS, "canary": {"steps": [{"setWeight": 30}, {"bake": {"durationSeconds": 8}}]}},
     "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionSeconds": 3}},
     "replace": {
         **DELAYS,
@@ -158,7 +165,28 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "rollbackWindow": {"revisions": 1},
         "canary": {"steps": [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}]},
     },
+    "auto": {
+        **DELAYS,
+        "placement": "Auto",
+        "canary": {"steps": [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}]},
+    },
     "recreate": {**DELAYS, "strategy": "Recreate"},
+    "directed": {
+        **DELAYS,
+        "canary": {
+            "steps": [
+                {"setMirrorRoute": {"name": "all", "percentage": 20}},
+                header_route("qa", "1"),
+                {"setWeight": 10},
+                header_route("staff", "2"),
+                header_route("qa"),
+                {"setMirrorRoute": {"name": "some", "match": [{"headers": {"x-a": {"exact": "1"}}}]}},
+                {"setMirrorRoute": {"name": "all"}},
+                {"pause": {"durationSeconds": 3}},
+                {"setWeight": 60},
+            ]
+        },
+    },
 }
 
 

@@ -79,6 +79,28 @@ def routers_agree_before_weight(it: Cluster, action: Action) -> None:
         assert number not in it.blind, f"3: revision {number} gets {weight} % and no router sees its pods"
 
 
+def what_is_beside_the_split_belongs_to_the_trial(it: Cluster, action: Action) -> None:
+    """3, 9: header routes and mirrors lead to the revision on trial alone, and come only when its pods are ready, every router has the
+    table before and sees them; they name nobody who is not in the table, and nobody when no rollout is under way."""
+    record = _record(action)
+    if record is None:
+        return
+    state, before = record["rollout"], it.state().get("beside") or {}
+    for kind, entries in record["beside"].items():
+        for entry in entries:
+            number = entry["revision"]
+            assert state is not None, f"9: {kind} lead to {number}, and no rollout is under way"
+            assert number == state["revision"], f"9: {kind} lead to {number}, {state['revision']} is on trial"
+            assert number in {item["revision"] for item in record["routed"]}, (
+                f"4: {kind} lead to {number}, not in the table"
+            )
+            if entry not in before.get(kind, ()):
+                assert it.ready_pods(number), f"3: {kind} lead to {number}, which has no ready pod"
+                assert number not in it.blind, f"3: {kind} lead to {number}, and no router sees its pods"
+                for router, held in it.router_weights().items():
+                    assert number in held, f"3: {kind} lead to {number} while {router} holds {held}"
+
+
 def nothing_routed_is_removed(it: Cluster, action: Action) -> None:
     """4: no Deployment or Service of a revision goes while a table names it, the written one or one in force."""
     if not (isinstance(action, Delete) and action.kind in ("Deployment", "Service")):
@@ -171,6 +193,7 @@ GUARDS: tuple[Guard, ...] = (
     scale_down_follows_the_routers,
     the_last_that_answers_stays,
     weights_are_whole,
+    what_is_beside_the_split_belongs_to_the_trial,
     stable_changes_at_a_verified_hundred,
     replace_never_has_more_pods_than_replicas,
     recreate_has_pods_of_one_revision_at_a_time,
@@ -192,7 +215,11 @@ def _floor(it: Cluster) -> int:
 
 
 def _replaces(it: Cluster) -> bool:
-    return (it.resource["spec"].get("rollout") or {}).get("placement") == "Replace"
+    """Replace, or Auto that has turned to it, on record."""
+    placement = (it.resource["spec"].get("rollout") or {}).get("placement")
+    return placement == "Replace" or (
+        placement == "Auto" and bool(it.state().get("gaveWay")) and it.resource["spec"]["replicas"] > 1
+    )
 
 
 def _is_stopped_for_another(it: Cluster) -> bool:

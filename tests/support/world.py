@@ -47,6 +47,7 @@ class World:
     )  # revision → what its gates' pods leave; else they run on
     silent: set[str] = field(default_factory=set)  # routers that do not answer
     unschedulable: bool = False  # no node for any new model pod
+    places: int | None = None  # so many model pods have a node at once; None: as many as there are
     log: list[Plan] = field(default_factory=list)
     writes: int = 0
     guards: Sequence[Guard] = GUARDS
@@ -261,7 +262,7 @@ class World:
 
     def _model_pod(self, name: str, number: int) -> dict[str, Any]:
         digest = f"sha256:{number:064x}"
-        if self.unschedulable:
+        if self.unschedulable or self._is_full(name):
             nowhere = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]
             return model_pod(name, revision=number, ready=False, digest=None, conditions=nowhere)
         if number in self.broken:
@@ -269,6 +270,10 @@ class World:
             failed = {"state": {"terminated": {"exitCode": 1, "message": report}}}
             return model_pod(name, revision=number, ready=False, init=failed)
         return model_pod(name, revision=number, digest=digest)
+
+    def _is_full(self, name: str) -> bool:
+        taken = [pod for other, pod in self.pods.items() if other != name and _has_node(pod)]
+        return self.places is not None and len(taken) >= self.places
 
     def _delete(self, action: Delete) -> None:
         key = (action.kind, action.name)
@@ -313,6 +318,12 @@ class World:
             "resourceVersion": str(self.version),
         }
         self.objects[key] = manifest
+
+
+def _has_node(pod: dict[str, Any]) -> bool:
+    """A model pod with a device."""
+    is_model = names.LABEL_REVISION in pod["metadata"]["labels"]
+    return is_model and pod["status"]["conditions"][0]["type"] != "PodScheduled"
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

@@ -38,6 +38,7 @@ ANNOTATION_ACTION_ID = f"{GROUP}/action-id"
 ACTION_TEXT_LIMIT = 253
 
 # Headers.
+HEADER_PREFIX = "x-slipway-"  # ours alone
 HEADER_REVISION = "x-slipway-revision"
 HEADER_OPS = (
     "x-slipway-ops"  # set by a router's ops listener, removed by its client listeners: only ops may see ops routes
@@ -151,6 +152,16 @@ def pin_grpc_cluster(revision: int) -> str:
     return f"r{revision}-pin-grpc"
 
 
+def mirror_http_cluster(revision: int) -> str:
+    """Envoy cluster of copies of HTTP inferences: the same pods, and nothing of it reaches or delays a client."""
+    return f"r{revision}-mirror-http"
+
+
+def mirror_grpc_cluster(revision: int) -> str:
+    """Envoy cluster of copies of gRPC inferences."""
+    return f"r{revision}-mirror-grpc"
+
+
 def fallback_http_cluster(revision: int, stable: int) -> str:
     """Envoy cluster of a revision's share of the HTTP split: its pods, and stable's when it has none that works."""
     return f"r{revision}-over-r{stable}-http"
@@ -159,3 +170,14 @@ def fallback_http_cluster(revision: int, stable: int) -> str:
 def fallback_grpc_cluster(revision: int, stable: int) -> str:
     """Envoy cluster of a revision's share of the gRPC split, with the same way out."""
     return f"r{revision}-over-r{stable}-grpc"
+
+
+def directed_http_cluster(revision: int, stable: int) -> str:
+    """Envoy cluster of HTTP requests that a header route sends to a revision: with the way out of its share, and with the
+    pins' clusters underneath, apart from the split's statistics."""
+    return f"r{revision}-pin-over-r{stable}-http"
+
+
+def directed_grpc_cluster(revision: int, stable: int) -> str:
+    """Envoy cluster of gRPC calls that a header route sends to a revision."""
+    return f"r{revision}-pin-over-r{stable}-grpc"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slipway.api import parse_analysis, parse_gates, parse_strategy
+from slipway.api import parse_analysis, parse_gates, parse_routes, parse_strategy
 from slipway.api.types import (
     DEFAULT_REVISION_HISTORY_LIMIT,
     AtDeadline,
@@ -48,10 +48,21 @@ DEFAULT_ROLLOUT = Rollout()
 
 FORMATS = ("auto", "torchscript")
 STRATEGIES = tuple(item.value for item in Strategy)
-PLACEMENTS = tuple(item.value for item in Placement)
+AUTO = "Auto"
+PLACEMENTS = (*(item.value for item in Placement), AUTO)
 AT_DEADLINE = tuple(item.value for item in AtDeadline)
 MAX_STEPS = 32
-STEPS = ("setWeight", "pause", "setCanaryScale", "analysis", "golden", "parity")
+STEPS = (
+    "setWeight",
+    "pause",
+    "setCanaryScale",
+    "setHeaderRoute",
+    "setMirrorRoute",
+    "analysis",
+    "golden",
+    "parity",
+    "bake",
+)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=@+-]*")
@@ -167,12 +178,12 @@ def _parse_runtime(runtime: Mapping[str, Json]) -> RuntimeSpec:
 def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
     path = "spec.rollout"
     strategy = Strategy(_one_of(rollout.get("strategy"), f"{path}.strategy", STRATEGIES))
-    placement = Placement(_one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS))
+    written = _one_of(rollout.get("placement"), f"{path}.placement", PLACEMENTS)
     canary = _mapping(rollout.get("canary"), f"{path}.canary")
     steps = _parse_steps(canary.get("steps"), f"{path}.canary.steps")
     if strategy is Strategy.BLUE_GREEN:
         steps = parse_strategy.blue_green_steps(rollout.get("blueGreen"), f"{path}.blueGreen")
-    parse_strategy.refuse_contradictions(rollout, strategy, placement, steps)
+    parse_strategy.refuse_contradictions(rollout, strategy, written, steps)
     judging = parse_analysis.judging(_mapping(rollout.get("analysis"), f"{path}.analysis"), f"{path}.analysis")
     parse_analysis.refuse_endless_steps(steps, judging, f"{path}.canary.steps")
     window = _mapping(rollout.get("rollbackWindow"), f"{path}.rollbackWindow")
@@ -180,7 +191,8 @@ def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
         steps=steps,
         judging=judging,
         strategy=strategy,
-        placement=placement,
+        placement=Placement.SURGE if written == AUTO else Placement(written),
+        automatic=written == AUTO,
         abort_scale_down_delay_s=_whole(
             rollout.get("abortScaleDownDelaySeconds"),
             f"{path}.abortScaleDownDelaySeconds",
@@ -248,11 +260,21 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         return Pause(_whole(duration, f"{path}.pause.durationSeconds", default=0, minimum=1))
     if given == ["setCanaryScale"]:
         return parse_strategy.canary_scale(step["setCanaryScale"], f"{path}.setCanaryScale")
+    if given == ["setHeaderRoute"]:
+        return parse_routes.header_route(
+            _mapping(step["setHeaderRoute"], f"{path}.setHeaderRoute"), f"{path}.setHeaderRoute"
+        )
+    if given == ["setMirrorRoute"]:
+        return parse_routes.mirror_route(
+            _mapping(step["setMirrorRoute"], f"{path}.setMirrorRoute"), f"{path}.setMirrorRoute"
+        )
     if given == ["analysis"]:
         return parse_analysis.analysis_step(_mapping(step["analysis"], f"{path}.analysis"), f"{path}.analysis")
     if given == ["golden"]:
         return parse_gates.golden_step(step["golden"], f"{path}.golden")
     if given == ["parity"]:
         return parse_gates.parity_step(step["parity"], f"{path}.parity")
+    if given == ["bake"]:
+        return parse_strategy.bake(_mapping(step["bake"], f"{path}.bake"), f"{path}.bake")
     found = ", ".join(given) or "no field"
     raise SpecError(path, f"has {found}, expected exactly one of {', '.join(STEPS[:-1])} and {STEPS[-1]}")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.parse_gates import golden_step, parity_step
-from slipway.api.types import Gate, Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
+from slipway.api.types import Bake, Gate, Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
 from slipway.api.values import boolean, mapping, whole
 from slipway.errors import SpecError
 
@@ -71,8 +71,14 @@ def canary_scale(written: Any, path: str) -> SetCanaryScale:
     )
 
 
+def bake(fields: Mapping[str, Json], path: str) -> Bake:
+    if fields.get("durationSeconds") is None:
+        raise SpecError(f"{path}.durationSeconds", "is missing, expected how long to bake, in seconds")
+    return Bake(whole(fields["durationSeconds"], f"{path}.durationSeconds", default=0, minimum=1))
+
+
 def refuse_contradictions(
-    rollout: Mapping[str, Json], strategy: Strategy, placement: Placement, steps: tuple[Step, ...]
+    rollout: Mapping[str, Json], strategy: Strategy, placement: str, steps: tuple[Step, ...]
 ) -> None:
     """What no order of pods could carry out, or what would silently be left out."""
     path = "spec.rollout"
@@ -82,19 +88,32 @@ def refuse_contradictions(
         )
     if rollout.get("blueGreen") is not None and strategy is not Strategy.BLUE_GREEN:
         raise SpecError(f"{path}.blueGreen", f"is set, expected to be absent with strategy {strategy}")
-    if placement is not Placement.REPLACE:
+    for index, step in enumerate(steps[:-1]):
+        if isinstance(step, Bake):
+            raise SpecError(
+                f"{path}.canary.steps[{index}].bake",
+                "is not the last step, expected to be: everything goes to the new one",
+            )
+    if placement == Placement.SURGE.value:
         return
+    if any(isinstance(step, Bake) for step in steps):
+        raise SpecError(
+            f"{path}.placement",
+            f"is {placement}, expected Surge where a step is bake: with Replace, and with Auto where nothing else fits, the "
+            "old pods have given way by then, and nothing is left to go back to",
+        )
     if strategy is Strategy.BLUE_GREEN:
         raise SpecError(
             f"{path}.placement",
-            "is Replace, expected Surge with strategy BlueGreen: two whole colours stand side by side",
+            f"is {placement}, expected Surge with strategy BlueGreen: two whole colours stand side by side",
         )
     if strategy is Strategy.RECREATE:
-        raise SpecError(f"{path}.placement", "is Replace, expected to be absent with strategy Recreate")
+        raise SpecError(f"{path}.placement", f"is {placement}, expected to be absent with strategy Recreate")
     if any(isinstance(step, SetCanaryScale) for step in steps):
         raise SpecError(
             f"{path}.placement",
-            "is Replace, expected Surge where a step is setCanaryScale: with Replace the pods follow the weight",
+            f"is {placement}, expected Surge where a step is setCanaryScale: with Replace, and with Auto where nothing else "
+            "fits, the pods follow the weight",
         )
 
 

@@ -294,6 +294,12 @@ class Reason(Enum):
         "An analysis step came to no verdict within its maxDurationSeconds; the message says how many requests are missing.",
         "Wait for more traffic, raise the weight before the step, or decide by hand: slipway.dev/action=promote or retry.",
     )
+    MIRROR_UNAVAILABLE = (
+        "MirrorUnavailable",
+        Kind.STALL,
+        "A step setMirrorRoute cannot be carried out: an earlier release froze the revision without clusters for copies.",
+        "Remove the step, or apply the model under another spec.model.version: the revision that this makes has them.",
+    )
     GOLDEN_FAILED = (
         "GoldenFailed",
         Kind.STALL,
@@ -353,6 +359,12 @@ class Reason(Enum):
         Kind.WELL,
         "Event only: an action could not be carried out; status.lastAction says why.",
         "Read the message; correct the annotation.",
+    )
+    STABLE_GIVES_WAY = (
+        "StableGivesWay",
+        Kind.WELL,
+        "Event only: placement Auto found no node for the new pods; for this rollout they take the places of stable's.",
+        "Nothing to do; the service is short of one pod meanwhile.",
     )
     REVISION_REMOVED = (
         "RevisionRemoved",

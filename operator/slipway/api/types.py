@@ -100,6 +100,39 @@ class Analysis:
     on_inconclusive: str = "Pause"  # Pause | Abort | Promote
 
 
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """One condition about a header of a request; over gRPC, its metadata."""
+
+    name: str  # in lower case, as routers compare it
+    kind: str  # exact | prefix | regex
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetHeaderRoute:
+    """A step: requests that match go to the new revision from here on, whatever its weight."""
+
+    name: str
+    match: tuple[HeaderMatch, ...] = ()  # one of them is enough; none: the route of this name ends
+
+
+@dataclass(frozen=True, slots=True)
+class SetMirrorRoute:
+    """A step: the new revision gets copies of so many unary inferences from here on; its answers reach nobody."""
+
+    name: str
+    percentage: int  # of those that match; 0: the route of this name ends
+    match: tuple[tuple[HeaderMatch, ...], ...] = ()  # all of one of them; none: every inference
+
+
+@dataclass(frozen=True, slots=True)
+class Bake:
+    """The last step: everything goes to the new revision, and stable stays whole for so long as the instant way back."""
+
+    duration_s: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK:
     output: str
@@ -132,7 +165,7 @@ class Parity:
 
 
 Gate = Golden | Parity
-Step = SetWeight | Pause | SetCanaryScale | Analysis | Golden | Parity
+Step = SetWeight | Pause | SetCanaryScale | SetHeaderRoute | SetMirrorRoute | Analysis | Golden | Parity | Bake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +203,8 @@ class Strategy(StrEnum):
 
 
 class Placement(StrEnum):
+    """Auto is read as Surge that may turn to Replace (core/placement.py)."""
+
     SURGE = "Surge"  # the new pods come beside the old ones
     REPLACE = "Replace"  # never more pods than spec.replicas
 
@@ -192,6 +227,7 @@ class Rollout:
     judging: Judging = Judging()
     strategy: Strategy = Strategy.CANARY
     placement: Placement = Placement.SURGE
+    automatic: bool = False  # placement Auto
     abort_scale_down_delay_s: int = 0
     min_ready_s: int = 0
     at_deadline: AtDeadline = AtDeadline.ABORT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api import names
+from slipway.api.types import HeaderMatch
 from slipway.build import envoy_types
 
 # Only what shows that a pod or its connection is gone. `reset` may run an inference twice, right for stateless models
@@ -54,6 +55,14 @@ def forward(target: dict[str, Any], policy: dict[str, Any] | None) -> dict[str, 
     return {"route": action, "response_headers_to_add": [revision_header]}
 
 
+def copied(action: dict[str, Any], cluster: str, percentage: int) -> dict[str, Any]:
+    """The same action, and a copy of so many of its requests for another cluster, whose answers are dropped."""
+    fraction = {"default_value": {"numerator": percentage, "denominator": "HUNDRED"}}
+    # The copy is to be the same request: by default its authority gets "-shadow".
+    mirror = {"cluster": cluster, "runtime_fraction": fraction, "disable_shadow_host_suffix_append": True}
+    return {**action, "route": {**action["route"], "request_mirror_policies": [mirror]}}
+
+
 def answer(status: int, text: str, *, kind: str = "application/json") -> dict[str, Any]:
     """An answer of the router itself. Client listeners wrap the text into {"error": …}, as Triton words its errors."""
     content_type = {"header": {"key": "content-type", "value": kind}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -69,3 +78,10 @@ def exact_header(name: str, value: str) -> dict[str, Any]:
 
 def present_header(name: str) -> dict[str, Any]:
     return {"name": name, "present_match": True}
+
+
+def header_condition(condition: HeaderMatch) -> dict[str, Any]:
+    """As Envoy compares: a regular expression must match the whole value."""
+    value: Any = {"regex": condition.value} if condition.kind == "regex" else condition.value
+    kind = "safe_regex" if condition.kind == "regex" else condition.kind
+    return {"name": condition.name, "string_match": {kind: value}}

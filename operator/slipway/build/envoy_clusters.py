@@ -2,10 +2,12 @@
 
     rN-http       client HTTP         rN-grpc       client gRPC       its share of the split
     rN-pin-http   pinned HTTP         rN-pin-grpc   pinned gRPC       kept out of the statistics of the split, as is
+    rN-mirror-http, rN-mirror-grpc                             copies of inferences
     rN-probe      our own readiness probes
     rN-over-rM-http, rN-over-rM-grpc   rN's share while rM is stable: rN's pods, and rM's when none of them works
+    rN-pin-over-rM-http, -grpc         what header routes send to rN while rM is stable, over the pins' clusters of both
 
-All but the last are frozen with the revision and stay byte-identical for its life: any change of a definition resets
+All but those with "over" are frozen with the revision and stay byte-identical for its life: any change of a definition resets
 its connections and deletes the per-code and gRPC counters that the analysis reads. What follows a weight (fallback to
 stable) is therefore a cluster *around* these, never an edit of them.
 Reasons for the values: architecture.md "Routing", table of settings.
@@ -13,12 +15,13 @@ Reasons for the values: architecture.md "Routing", table of settings.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from slipway.api import names
 from slipway.api.types import Platform
 from slipway.build import envoy_types
-from slipway.build.route_table import Protocol, fallback_cluster, own_cluster
+from slipway.build.route_table import Protocol, directed_cluster, fallback_cluster, own_cluster, pin_cluster
 
 # Where Envoy stops reading because the other side is slow. It bounds memory and no message: what is kept of a body for a
 # retry has a limit of its own in the routes, and without that one a large connection buffer saved no gRPC request.
@@ -26,6 +29,9 @@ CONNECTION_BUFFER_BYTES = 1024 * 1024
 # One stream may have this much on its way to Triton unacknowledged; a tensor of a few MiB then needs few round trips.
 _STREAM_WINDOW_BYTES = 1024 * 1024
 _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
+# Copies of inferences: so many at once from one router, each with so much of its body waiting for a pod that does not read.
+_COPIES = 8
+_COPY_BYTES = 64 * 1024 * 1024
 
 
 def build_revision_clusters(
@@ -43,7 +49,7 @@ def build_revision_clusters(
         (names.pin_http_cluster(revision), "http", names.PORT_HTTP),
         (names.pin_grpc_cluster(revision), "grpc", names.PORT_GRPC),
     )
-    return [
+    built = [
         _cluster(
             name=name,
             protocol=protocol,
@@ -53,22 +59,41 @@ def build_revision_clusters(
         )
         for name, protocol, port in clusters
     ]
+    mirrors: tuple[tuple[str, Protocol, int], ...] = (
+        (names.mirror_http_cluster(revision), "http", names.PORT_HTTP),
+        (names.mirror_grpc_cluster(revision), "grpc", names.PORT_GRPC),
+    )
+    for name, protocol, port in mirrors:
+        endpoint = _endpoint(host, port, revision)
+        built.append(_mirror_cluster(name=name, protocol=protocol, endpoint=endpoint, platform=platform))
+    return built
 
 
-def build_fallback_clusters(revision: int, stable: int) -> list[dict[str, Any]]:
-    """Around the two revisions' own clusters, one per protocol. Nothing in them but the pair, so a pair never changes.
+def build_fallback_clusters(revision: int, stable: int, frozen: Collection[str]) -> list[dict[str, Any]]:
+    """Around the two revisions' frozen clusters, two per protocol: for its share, and for what header routes send to it.
+    Nothing in them but the pair, so a pair never changes.
 
     Level 0 is the revision, level 1 is stable; a retry leaves the level that failed (retry_priority in the routes).
     """
     protocols: tuple[Protocol, ...] = ("http", "grpc")
-    return [_fallback_cluster(revision, stable, protocol) for protocol in protocols]
+    built = []
+    for protocol in protocols:
+        share = [own_cluster(revision, protocol), own_cluster(stable, protocol)]
+        built.append(_fallback_cluster(fallback_cluster(revision, stable, protocol), share))
+    for protocol in protocols:
+        # The first release froze none for pins: there what is directed is counted with the share.
+        apart = [
+            pin if (pin := pin_cluster(number, protocol)) in frozen else own_cluster(number, protocol)
+            for number in (revision, stable)
+        ]
+        built.append(_fallback_cluster(directed_cluster(revision, stable, protocol), apart))
+    return built
 
 
-def _fallback_cluster(revision: int, stable: int, protocol: Protocol) -> dict[str, Any]:
-    levels = [own_cluster(revision, protocol), own_cluster(stable, protocol)]
+def _fallback_cluster(name: str, levels: list[str]) -> dict[str, Any]:
     return {
         "@type": envoy_types.CLUSTER,
-        "name": fallback_cluster(revision, stable, protocol),
+        "name": name,
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
             "typed_config": {"@type": envoy_types.AGGREGATE_CLUSTER, "clusters": levels},
@@ -112,6 +137,29 @@ def _cluster(
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol_options(protocol)
         },
+    }
+
+
+def _mirror_cluster(*, name: str, protocol: Protocol, endpoint: dict[str, Any], platform: Platform) -> dict[str, Any]:
+    """Copies may be lost, and must delay nobody. A copy is sent as the client sends its body, and where the pod does not
+    read it, Envoy would make the client wait: so the buffers hold a whole body, few copies are on their way at once, and
+    none for longer than a minute. No health checks: what finds no pod that works is dropped."""
+    cluster = _cluster(name=name, protocol=protocol, endpoint=endpoint, ready_path="", platform=platform)
+    del cluster["health_checks"]
+    # One that waits for a free connection makes Envoy 1.40 abort if it ends just then; so connections are no limit.
+    limits = {"max_connections": 1024, "max_pending_requests": _COPIES, "max_requests": _COPIES, "max_retries": 0}
+    http = {"initial_stream_window_size": _COPY_BYTES, "initial_connection_window_size": _COPY_BYTES}
+    options = {
+        **_protocol_options(protocol),
+        "common_http_protocol_options": {"idle_timeout": "60s", "max_stream_duration": "60s"},
+    }
+    if protocol == "grpc":
+        options["explicit_http_config"] = {"http2_protocol_options": http}
+    return {
+        **cluster,
+        "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **limits}]},
+        "per_connection_buffer_limit_bytes": _COPY_BYTES,
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
     }
 
 

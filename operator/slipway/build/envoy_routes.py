@@ -5,12 +5,14 @@ One route configuration serves all three listeners; the first route that matches
     ops (only with the ops header)   /.slipway/route, /stats, /clusters         everything else: 404
     readiness                        /.slipway/ready                            → probe cluster of stable
     pin (only with its header)       what is below, for a revision that lives   → its pin clusters; everything else: 404
+    header route (if its header is there)  the same calls                       → the revision on trial, over stable
+    mirror (if its headers are there)      unary inferences                     → split, and a copy to the one on trial
     gRPC                             seven methods of the inference service     → split; everything else: UNIMPLEMENTED
     HTTP                             /v2…, the model                            → split
                                      /v2…/versions/N of a revision that lives   → its pin cluster; everything else: 404
 
-The table itself is in route_table.py, what a route does in envoy_actions.py, the clusters in envoy_clusters.py, the
-listeners in envoy_bootstrap.py.
+The table itself is in route_table.py, which calls there are in envoy_calls.py, where they lead in envoy_targets.py, header
+routes and mirrors in envoy_beside.py, the clusters in envoy_clusters.py, the listeners in envoy_bootstrap.py.
 """
 
 from __future__ import annotations
@@ -23,33 +25,26 @@ from slipway.api import names
 from slipway.api.types import JsonObject
 from slipway.build import envoy_types
 from slipway.build.canonical import canonical_json, content_version
-from slipway.build.envoy_actions import (
-    RETRY_STATEFUL,
-    RETRY_STATELESS,
-    answer,
-    exact_header,
-    forward,
-    present_header,
-    retry_policy,
+from slipway.build.envoy_actions import RETRY_STATELESS, answer, exact_header, present_header, retry_policy
+from slipway.build.envoy_beside import header_routes, mirror_routes
+from slipway.build.envoy_calls import (
+    GRPC_SERVICE,
+    GRPC_STREAMING,
+    GRPC_UNARY,
+    MODEL_PATHS,
+    SERVER_PATHS,
+    grpc_calls,
+    http_calls,
+    model_path,
+    server_calls,
+    version_path,
 )
 from slipway.build.envoy_clusters import build_fallback_clusters
-from slipway.build.route_table import Protocol, RoutedRevision, RouteTable, own_cluster, pin_cluster
+from slipway.build.envoy_targets import nothing_ready, single_target, split_target
+from slipway.build.route_table import RoutedRevision, RouteTable, mirror_cluster, own_cluster, pin_cluster
 
 __all__ = ["RouteFiles", "RouteTable", "RoutedRevision", "build_route_files", "referenced_clusters"]
 
-_GRPC_SERVICE = "/inference.GRPCInferenceService"
-_GRPC_UNARY = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer")
-_GRPC_STREAMING = ("ModelStreamInfer",)
-
-# The part of Triton's HTTP API below /v2/models/M[/versions/N] that clients may use: method, path, streams or not.
-_MODEL_PATHS = (
-    ("GET", "", False),
-    ("GET", "/ready", False),
-    ("POST", "/infer", False),
-    ("POST", "/generate", False),
-    ("POST", "/generate_stream", True),
-)
-_SERVER_PATHS = ("/v2", "/v2/health/live", "/v2/health/ready")
 _ADMIN_PATHS = ("/stats", "/clusters")
 
 
@@ -69,7 +64,8 @@ def build_route_files(table: RouteTable, clusters: Sequence[JsonObject]) -> Rout
     The clusters depend on which revisions there are, and on nothing else: weights, pins and stable are routes alone.
     ValueError if a route needs a cluster that is not there: Envoy would accept it and answer 503.
     """
-    around = [cluster for pair in table.pairs() for cluster in build_fallback_clusters(*pair)]
+    frozen = {str(cluster["name"]) for cluster in clusters}
+    around = [cluster for pair in table.pairs() for cluster in build_fallback_clusters(*pair, frozen)]
     resources = sorted((dict(cluster) for cluster in (*clusters, *around)), key=lambda cluster: str(cluster["name"]))
     present = [str(cluster["name"]) for cluster in resources]
     if len(set(present)) != len(present):
@@ -96,6 +92,8 @@ def referenced_clusters(table: RouteTable) -> set[str]:
         clusters |= {names.http_cluster(entry.revision), names.grpc_cluster(entry.revision)}
     if table.anchor is not None:
         clusters.add(names.probe_cluster(table.anchor))
+    for mirror in table.beside.mirrors:
+        clusters |= {mirror_cluster(mirror.revision, "http"), mirror_cluster(mirror.revision, "grpc")}
     return clusters
 
 
@@ -103,17 +101,6 @@ def referenced_clusters(table: RouteTable) -> set[str]:
 class _Pins:
     by_header: tuple[int, ...]  # the header may ask for these
     by_path: dict[int, str]  # /versions/N may ask for these → cluster
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a route does with a call of either sort."""
-
-    unary: dict[str, Any]
-    stream: dict[str, Any]
-
-    def action(self, *, streams: bool) -> dict[str, Any]:
-        return self.stream if streams else self.unary
 
 
 def _pins(table: RouteTable, present: Iterable[str]) -> _Pins:
@@ -152,6 +139,8 @@ def _route_configuration(table: RouteTable, pins: _Pins, *, version: str) -> dic
                     _readiness_route(table),
                     # Before every path: a header that is not understood must not fall through to the split.
                     *_pin_routes(table, pins),
+                    *header_routes(table),
+                    *mirror_routes(table),
                     *_grpc_routes(table),
                     *_http_routes(table, pins),
                 ],
@@ -192,7 +181,7 @@ def _ops_routes(table: RouteTable, version: str) -> list[dict[str, Any]]:
 def _readiness_route(table: RouteTable) -> dict[str, Any]:
     match = {"path": names.PATH_ROUTER_READY}
     if table.anchor is None:
-        return {"name": "ready", "match": match, **answer(503, _nothing_ready(table))}
+        return {"name": "ready", "match": match, **answer(503, nothing_ready(table))}
     return {
         "name": "ready",
         "match": match,
@@ -211,15 +200,15 @@ def _pin_routes(table: RouteTable, pins: _Pins) -> list[dict[str, Any]]:
     for revision in pins.by_header:
         door = f"pin-{revision}-"
         headers = [exact_header(names.HEADER_REVISION, str(revision))]
-        routes += _grpc_calls(_to_cluster(table, pin_cluster(revision, "grpc")), door=door, headers=headers)
-        target = _to_cluster(table, pin_cluster(revision, "http"))
-        for model in (_model_path(table), _version_path(table, revision)):
-            routes += _http_calls(model, target, door=door, headers=headers)
-        routes += _server_calls(target, door=door, headers=headers)
+        routes += grpc_calls(single_target(table, pin_cluster(revision, "grpc")), door=door, headers=headers)
+        target = single_target(table, pin_cluster(revision, "http"))
+        for model in (model_path(table.model_name), version_path(table.model_name, revision)):
+            routes += http_calls(model, target, door=door, headers=headers)
+        routes += server_calls(target, door=door, headers=headers)
     live = ", ".join(map(str, pins.by_header)) or "none"
     any_live = [exact_header(names.HEADER_REVISION, str(revision)) for revision in pins.by_header]
     elsewhere = (
-        f"with {names.HEADER_REVISION} the same calls are served as without, and {_model_path(table)}/versions/N"
+        f"with {names.HEADER_REVISION} the same calls are served as without, and {model_path(table.model_name)}/versions/N"
         " only for that revision; this is none of them"
     )
     unknown = f"{names.HEADER_REVISION} names none of the revisions of model {table.model_name} that live: {live}"
@@ -235,95 +224,25 @@ def _pin_routes(table: RouteTable, pins: _Pins) -> list[dict[str, Any]]:
 
 def _grpc_routes(table: RouteTable) -> list[dict[str, Any]]:
     refusal = (
-        f"model {table.model_name} is served through {', '.join((*_GRPC_UNARY, *_GRPC_STREAMING))} of"
-        f" {_GRPC_SERVICE[1:]}; this method is not"
+        f"model {table.model_name} is served through {', '.join((*GRPC_UNARY, *GRPC_STREAMING))} of"
+        f" {GRPC_SERVICE[1:]}; this method is not"
     )
     return [
-        *_grpc_calls(_split(table, "grpc")),
+        *grpc_calls(split_target(table, "grpc")),
         {"name": "grpc-nothing-else", "match": {"prefix": "/", "grpc": {}}, **answer(404, refusal)},
     ]
 
 
 def _http_routes(table: RouteTable, pins: _Pins) -> list[dict[str, Any]]:
-    model = _model_path(table)
-    split = _split(table, "http")
-    routes = [*_server_calls(split), *_http_calls(model, split)]
+    model = model_path(table.model_name)
+    split = split_target(table, "http")
+    routes = [*server_calls(split), *http_calls(model, split)]
     for revision, cluster in pins.by_path.items():
-        routes += _http_calls(_version_path(table, revision), _to_cluster(table, cluster))
-    served = ", ".join(f"{method} {model}{suffix}" for method, suffix, _ in _MODEL_PATHS)
+        routes += http_calls(version_path(table.model_name, revision), single_target(table, cluster))
+    served = ", ".join(f"{method} {model}{suffix}" for method, suffix, _ in MODEL_PATHS)
     versions = ", ".join(map(str, pins.by_path)) or "none yet"
     refusal = (
-        f"not served here. Model {table.model_name} is served under GET {', '.join(_SERVER_PATHS)}, {served};"
+        f"not served here. Model {table.model_name} is served under GET {', '.join(SERVER_PATHS)}, {served};"
         f" also under {model}/versions/N, where N is one of: {versions}"
     )
     return [*routes, {"name": "http-nothing-else", "match": {"prefix": "/"}, **answer(404, refusal)}]
-
-
-def _grpc_calls(target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()) -> list[dict[str, Any]]:
-    calls = [*((method, False) for method in _GRPC_UNARY), *((method, True) for method in _GRPC_STREAMING)]
-    routes = []
-    for method, streams in calls:
-        match: dict[str, Any] = {"path": f"{_GRPC_SERVICE}/{method}", "grpc": {}}
-        if headers:
-            match["headers"] = list(headers)
-        routes.append({"name": f"{door}grpc-{method}", "match": match, **target.action(streams=streams)})
-    return routes
-
-
-def _http_calls(
-    model: str, target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()
-) -> list[dict[str, Any]]:
-    return [
-        _http_call(method, f"{model}{suffix}", target.action(streams=streams), door=door, headers=headers)
-        for method, suffix, streams in _MODEL_PATHS
-    ]
-
-
-def _server_calls(target: _Target, *, door: str = "", headers: Sequence[JsonObject] = ()) -> list[dict[str, Any]]:
-    return [_http_call("GET", path, target.unary, door=door, headers=headers) for path in _SERVER_PATHS]
-
-
-def _http_call(
-    method: str, path: str, action: dict[str, Any], *, door: str, headers: Sequence[JsonObject]
-) -> dict[str, Any]:
-    match = {"path": path, "headers": [exact_header(":method", method), *headers]}
-    return {"name": f"{door}http-{path}", "match": match, **action}
-
-
-def _model_path(table: RouteTable) -> str:
-    return f"/v2/models/{table.model_name}"
-
-
-def _version_path(table: RouteTable, revision: int) -> str:
-    return f"{_model_path(table)}/versions/{revision}"
-
-
-def _split(table: RouteTable, protocol: Protocol) -> _Target:
-    """The weighted choice between the revisions that have a share, drawn per request. One is a split of one."""
-    if not table.revisions:
-        nothing = answer(503, _nothing_ready(table))
-        return _Target(nothing, nothing)
-    # Without those of weight 0: their clusters may then come and go without a moment in which a route lacks them.
-    entries = [
-        {"name": table.split_cluster(entry.revision, protocol), "weight": entry.weight}
-        for entry in table.revisions
-        if entry.weight
-    ]
-    return _target(table, {"weighted_clusters": {"clusters": entries}}, falls_back=True)
-
-
-def _to_cluster(table: RouteTable, cluster: str) -> _Target:
-    return _target(table, {"cluster": cluster}, falls_back=False)
-
-
-def _target(table: RouteTable, target: dict[str, Any], *, falls_back: bool) -> _Target:
-    retry_on = RETRY_STATELESS if table.retry_resets else RETRY_STATEFUL
-    return _Target(
-        unary=forward(target, retry_policy(retry_on, falls_back=falls_back)), stream=forward(target, policy=None)
-    )
-
-
-def _nothing_ready(table: RouteTable) -> str:
-    return (
-        f"no version of model {table.model_name} is ready yet; see kubectl describe modeldeployment {table.deployment}"
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from slipway.api import names
 from slipway.api.status import Cause, Reason, rfc3339
-from slipway.api.types import Analysis, Golden, JsonObject, Parity, Pause
+from slipway.api.types import Analysis, Bake, Golden, JsonObject, Parity, Pause
 from slipway.core import rollout as machine
 from slipway.core.record import USED_ACTIONS_LIMIT, LastAction, Record, Rejection
 from slipway.core.rollout import Target
@@ -94,12 +94,13 @@ def _carry_out(record: Record, wish: Wish, target: Target, subject: int | None) 
 
 
 def _promote(record: Record, target: Target) -> Record:
-    """Ends the pause, the analysis or the gate that is under way."""
+    """Ends the pause, the analysis, the gate or the bake that is under way."""
     state, steps = record.rollout, target.rollout.steps
     if state is not None and state.held:
         raise Refusal("the rollout is held; resume it first")
     is_open = state is not None and state.paused_at is not None and state.step < len(steps)
-    if state is None or not is_open or not isinstance(steps[state.step], Pause | Analysis | Golden | Parity):
+    waits = Pause | Analysis | Golden | Parity | Bake
+    if state is None or not is_open or not isinstance(steps[state.step], waits):
         raise Refusal("no pause is open")
     return machine.promote_step(record, target.now)
 

@@ -135,6 +135,16 @@ def _is_good_enough(canary: Counts, stable: Counts, test: Criterion) -> bool:
     )
 
 
+def is_worse_alone(canary: Counts, stable: Counts, test: Criterion) -> bool:
+    """Its rate is above stable's by more than the margin, with confidence 1 - alpha at all looks together, though stable has
+    no requests any more: what it had before stands for it. Without any, nothing is known, and nothing is worse."""
+    return (
+        canary.bad > 0
+        and stable.requests > 0
+        and lower_bound(canary, test.alpha / 2) - upper_bound(stable, test.alpha / 2) > test.margin
+    )
+
+
 def difference_bound(canary: Counts, stable: Counts, alpha: float) -> float:
     """The canary's rate is above stable's by less than this, with confidence 1 - alpha at all looks together."""
     return upper_bound(canary, alpha / 2) - lower_bound(stable, alpha / 2)

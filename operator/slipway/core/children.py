@@ -9,6 +9,7 @@ from slipway.api import names
 from slipway.api.types import JsonObject, Placement, Platform, Rollout, Spec, Strategy
 from slipway.build.disruption import build_revision_disruption_budget, build_router_disruption_budget
 from slipway.build.envoy_routes import RoutedRevision, RouteFiles, RouteTable, build_route_files
+from slipway.build.route_table import NOTHING
 from slipway.build.router import build_router_config_map, build_router_deployment
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_config_map
@@ -69,12 +70,16 @@ def route_files(
     if state is not None and state.recreate and record.weight_of(state.revision) == 100:
         # Stable was stopped for it: readiness by stable's pods would keep clients away from what answers.
         anchor = state.revision
+    numbers = {entry.revision for entry in routed}
+    anchored = anchor if anchor in numbers else None
+    beside = record.beside if anchored is not None and record.beside.revisions <= numbers - {anchored} else NOTHING
     table = RouteTable(
         deployment=resource["metadata"]["name"],
         model_name=model_name,
         revisions=tuple(RoutedRevision(revision=entry.revision, weight=entry.weight) for entry in routed),
-        stable=anchor if anchor is not None and record.is_routed(anchor) else None,
+        stable=anchored,
         max_request_bytes=platform.max_request_bytes,
+        beside=beside,
     )
     clusters = [dict(cluster) for entry in routed for cluster in revisions[entry.revision].clusters]
     return build_route_files(table, clusters)

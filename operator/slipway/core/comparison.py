@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slipway.api.types import Analysis, ErrorCriterion, LatencyCriterion, Rollout
-from slipway.core.analysis import Criterion, Evidence, Verdict, judge, requests_needed
+from slipway.core.analysis import Counts, Criterion, Evidence, Verdict, is_worse_alone, judge, requests_needed
 from slipway.core.watch import ERRORS, LATENCY, Watch
 
 
@@ -22,6 +22,7 @@ class Finding:
     threshold_ms: int | None  # of latency, None while it is not known
     percentile: int | None
     is_fixed: bool = False  # the threshold is the spec's, not stable's percentile
+    baked: Counts | None = None  # the canary's since its bake began, while stable has no requests
 
     @property
     def needed(self) -> int | None:
@@ -31,7 +32,7 @@ class Finding:
     @property
     def figures(self) -> str:
         """`errors: 7.1 % of 312 requests against 0.4 % of 2,790 of revision 2`"""
-        ours, theirs = self.evidence.canary, self.evidence.stable
+        ours, theirs = self.baked or self.evidence.canary, self.evidence.stable
         if self.metric == ERRORS:
             words = (
                 f"errors: {ours.rate:.1%} of {ours.requests:,} requests against {theirs.rate:.1%} of "
@@ -65,10 +66,13 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
         criterion = Criterion(
             alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest, ceiling=_ceiling(asked)
         )
+        baked = _baked(watch, metric, evidence)
+        is_worse = baked is not None and is_worse_alone(baked, evidence.stable, criterion)
         found.append(
             Finding(
                 metric=metric,
-                verdict=judge(evidence, criterion),
+                verdict=Verdict.FAILED if is_worse else judge(evidence, criterion),
+                baked=baked if is_worse else None,
                 evidence=evidence,
                 criterion=criterion,
                 stable=watch.stable if watch is not None else 0,
@@ -78,6 +82,13 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
             )
         )
     return tuple(found)
+
+
+def _baked(watch: Watch | None, metric: str, evidence: Evidence) -> Counts | None:
+    before = watch.baked_from.get(metric) if watch is not None else None
+    if before is None:
+        return None
+    return Counts(evidence.canary.requests - before.requests, evidence.canary.bad - before.bad)
 
 
 def _ceiling(asked: ErrorCriterion | LatencyCriterion | None) -> float | None:

@@ -3,7 +3,7 @@ whether the spec can be frozen into a new revision now."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from slipway.api import names
@@ -12,6 +12,7 @@ from slipway.api.status import Cause, Reason, reason_named
 from slipway.api.types import JsonObject, Spec
 from slipway.core.children import Owned
 from slipway.core.diagnosis import diagnose, is_ready, parse_report, stands_for_s
+from slipway.core.placement import resolved
 from slipway.core.questions import model_pods, revision_of
 from slipway.core.record import Record
 from slipway.core.revisions import Revision, freeze, next_number, profile_hash, read_revision, spec_hash
@@ -43,6 +44,7 @@ class Facts:
     @classmethod
     def gather(cls, snapshot: Snapshot, spec: Spec, present: Owned, before: Record) -> Self:
         """Raises SpecError if the spec cannot be frozen and nothing serves yet."""
+        spec = replace(spec, rollout=resolved(spec.rollout, before, spec.replicas))
         read = (read_revision(item) for item in present.by_kind["ControllerRevision"].values())
         revisions = {revision.number: revision for revision in read if revision is not None}
         new: Revision | None = None

@@ -162,11 +162,21 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
         message=message,
         peak_replicas=max(sum(peak.values()) for peak in peaks),
         peak_devices=_devices(facts, peaks),
+        placement=_placement(outcome),
+        placement_reason=outcome.after.gave_way,
+        header_routes=tuple(entry.name for entry in outcome.after.beside.headers),
+        mirror_routes=tuple(entry.name for entry in outcome.after.beside.mirrors),
         # As it was last written: what a pass sees beyond that would be a write of status for every look.
         analysis=comparison.findings(outcome.after.watch, facts.spec.rollout, state.step)
         if outcome.after.watch is not None
         else (),
     )
+
+
+def _placement(outcome: Outcome) -> str:
+    if not outcome.facts.spec.rollout.automatic or outcome.after.stable is None:
+        return ""
+    return (Placement.REPLACE if outcome.after.gave_way else Placement.SURGE).value
 
 
 def _peaks(outcome: Outcome) -> tuple[dict[int, int], ...]:

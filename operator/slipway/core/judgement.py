@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
-from slipway.api.types import JsonObject, Pause, Spec
+from slipway.api.types import JsonObject, Pause, SetMirrorRoute, Spec
+from slipway.core import placement, stages
 from slipway.core import rollout as machine
-from slipway.core import stages
+from slipway.core.beside import takes_copies
 from slipway.core.children import Owned
 from slipway.core.diagnosis import container_is_running, diagnose, is_ready
-from slipway.core.record import Record
+from slipway.core.record import Record, RolloutState
 from slipway.core.recreate import why_nothing_answers
 from slipway.core.revisions import Revision
 from slipway.core.traffic import Confirmation
@@ -97,12 +98,38 @@ def _rolling(evidence: Evidence) -> Cause:
         return _held(evidence)
     if evidence.record.gap_since is not None and trouble is None:
         return Cause(reason=Reason.RECREATING, message=why_nothing_answers(evidence.record))
+    if (lack := _lacks_mirror(evidence, state)) is not None:
+        return lack
     stage, sentence, _ = stages.describe(evidence.record, evidence.spec.rollout, paused=False)
     if stage == "Paused":
         return Cause(reason=Reason.PAUSED_AT_STEP, message=sentence)
     if trouble is not None:
-        return trouble
+        waits = trouble.reason is Reason.WAITING_FOR_CAPACITY
+        return replace(trouble, message=trouble.message + _outlook(evidence)) if waits else trouble
     return Cause(reason=Reason.ROLLING_OUT, message=sentence or f"revision {state.revision} takes over")
+
+
+def _outlook(evidence: Evidence) -> str:
+    return placement.outlook(evidence.record, evidence.spec.rollout, evidence.spec.replicas)
+
+
+def _lacks_mirror(evidence: Evidence, state: RolloutState) -> Cause | None:
+    """The rollout waits at this step for a person: going on would leave out what may be the step that protects."""
+    steps = evidence.spec.rollout.steps
+    if (
+        machine.takes_no_steps(state)
+        or state.step >= len(steps)
+        or takes_copies(evidence.revisions.get(state.revision))
+    ):
+        return None
+    step = steps[state.step]
+    if not isinstance(step, SetMirrorRoute) or step.percentage == 0:
+        return None
+    message = (
+        f"spec.rollout.canary.steps[{state.step}].setMirrorRoute: revision {state.revision} was frozen by an earlier release "
+        "and has no clusters for copies; remove the step, or apply the model under another spec.model.version"
+    )
+    return Cause(reason=Reason.MIRROR_UNAVAILABLE, message=message)
 
 
 def _held(evidence: Evidence) -> Cause:

@@ -38,6 +38,8 @@ def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announceme
         text = shorten(f"revision {entry.revision} (version {entry.version}): {entry.reason}")
         kind = "Warning" if entry.outcome == "Aborted" else "Normal"
         found.append(Announcement(type=kind, reason=reason.text, message=text))
+    if after.gave_way and not before.gave_way:
+        found.append(_normal(Reason.STABLE_GIVES_WAY, f"placement Auto takes places of stable: {after.gave_way}"))
     old, new = before.rollout, after.rollout
     if new is not None and (old is None or old.revision != new.revision):
         found.append(_normal(Reason.ROLLOUT_STARTED, f"revision {new.revision} begins"))

@@ -13,9 +13,10 @@ from slipway.api.parse import parse_spec
 from slipway.api.status import Cause, Reason
 from slipway.api.types import JsonObject, Placement
 from slipway.build.envoy_routes import RouteFiles
+from slipway.build.route_table import Beside
 from slipway.core import actions as wishes
+from slipway.core import beside, comparison, gates, placement, recreate, traffic
 from slipway.core import children as kids
-from slipway.core import comparison, gates, recreate, traffic
 from slipway.core import rollout as machine
 from slipway.core import watch as watching
 from slipway.core.capacity import pods_for, share_of, wanted_pods
@@ -90,14 +91,16 @@ class _Pass(Facts):
             deletions.extend(drained)
             if not drained:
                 after = forget(after, (number,))
-        files = table if table is not None and _same_table(self.before, after) else self._render(after)
+        after = placement.at_rest(after)
+        is_same = _same_table(self.before, after) and self.before.stable == after.stable
+        files = table if table is not None and is_same else self._render(after)
         running = self._running(after, planned, deletions)
         desired = kids.desired_children(resource, spec, self.snapshot.platform, after, files, running, self.new)
         routers = router_pods(self.snapshot.resource, self.snapshot.children)
         if self._holds_routers(after, routers):
             desired = kids.with_held_router(desired, self.present, resource["metadata"]["name"])
         actions = kids.actions_towards(desired, self.present)
-        if kids.writes_routes(actions, resource["metadata"]["name"]) and after.routed != self.before.routed:
+        if kids.writes_routes(actions, resource["metadata"]["name"]) and not _same_table(self.before, after):
             actions += traffic.pokes(routers, now)
         elif strict is not None and strict.lagging:
             actions += traffic.repeated_pokes(routers, strict.lagging, self.before.changed_at, now)
@@ -180,9 +183,12 @@ class _Pass(Facts):
         confirmed = confirmation.weights if confirmation is not None and confirmation.complete else {}
         record = recreate.with_gap(record, self.ready, confirmed, alone=self._is_alone(record), now=now)
         routed = traffic.next_table(record, self._aim(record), self.ready, confirmation)
-        if routed != self.before.routed:
-            record = replace(record, routed=routed, changed_at=now)
+        record = replace(record, routed=routed)
+        record = replace(record, beside=self._beside(record, confirmation))
+        if not _same_table(self.before, record):
+            record = replace(record, changed_at=now)
         if seen is not None and record.watch is not None:
+            seen = replace(seen, baked_from=record.watch.baked_from)
             record = replace(record, watch=self._written(record, record.watch, seen, confirmation))
         if record != self.before:
             record = replace(record, generation=self.snapshot.resource["metadata"]["generation"])
@@ -247,6 +253,7 @@ class _Pass(Facts):
             versions={number: revision.version for number, revision in self.revisions.items()},
             hashes={number: revision.spec_hash for number, revision in self.revisions.items()},
             rollout=self.spec.rollout,
+            replicas=self.spec.replicas,
             paused=self.spec.paused,
             outdated=self.update in self.outdated,
             refreshes=stable is not None and stable.number != self.update and stable.spec_hash == wanted,
@@ -272,13 +279,7 @@ class _Pass(Facts):
         number = record.rollout.revision
         confirmed = confirmation is not None and confirmation.complete
         return machine.Trial(
-            needed=wanted_pods(
-                record,
-                self.spec.rollout,
-                self.spec.replicas,
-                machine.aim_weight(record.rollout, self.spec.rollout),
-                number,
-            ),
+            needed=self._needed(record),
             ready=self.standing.get(number, 0),
             cause=self.troubles.get(number),
             verified_weight=confirmation.weight_of(number) if confirmation is not None and confirmed else 0,
@@ -299,15 +300,37 @@ class _Pass(Facts):
         # Where nothing else answers, one ready pod may serve; otherwise the capacity for the share comes first.
         if record.stable is None or self._is_alone(record):
             return traffic.Aim(revision=state.revision, weight=weight, needed_members=1)
-        replicas, placement = self.spec.replicas, self.spec.rollout.placement
+        replicas, place = self.spec.replicas, self.spec.rollout.placement
         now_weight, standing = record.weight_of(state.revision), self.standing.get(state.revision, 0)
-        if placement is Placement.REPLACE:
+        if place is Placement.REPLACE:
             # On the way to the step's weight the share follows each pod that has changed sides.
             weight = max(min(weight, share_of(standing, replicas)), min(weight, now_weight))
-        needed = pods_for(weight, replicas, placement)
+        needed = pods_for(weight, replicas, place)
         if standing < needed:
             weight = min(weight, now_weight)  # ready, but not for minReadySeconds yet
         return traffic.Aim(revision=state.revision, weight=weight, needed_members=needed)
+
+    def _beside(self, record: Record, confirmation: traffic.Confirmation | None) -> Beside:
+        """Pods before routes, as before weights: those of the present step, in a place that is confirmed already."""
+        state, may_come = record.rollout, False
+        if state is not None and confirmation is not None and confirmation.complete:
+            number, least = state.revision, self._needed(record)
+            seen = min(self.standing.get(number, 0), confirmation.members.get(number, 0))
+            may_come = self.before.is_routed(number) and seen >= least
+        return beside.next_beside(
+            record,
+            self.spec.rollout,
+            held=self._is_held(record),
+            may_come=may_come,
+            takes_copies=state is not None and beside.takes_copies(self.revisions.get(state.revision)),
+        )
+
+    def _needed(self, record: Record) -> int:
+        """Pods that the present step of the revision on trial needs."""
+        state, rollout = record.rollout, self.spec.rollout
+        assert state is not None  # the caller has checked it
+        aim = machine.aim_weight(state, rollout)
+        return wanted_pods(record, rollout, self.spec.replicas, aim, state.revision)
 
     def _is_held(self, record: Record) -> bool:
         """By spec.paused or by hand: no pod, weight or route changes, except for safety and to repair drift."""
@@ -371,7 +394,7 @@ class _Pass(Facts):
 
 
 def _same_table(before: Record, after: Record) -> bool:
-    return (before.routed, before.stable) == (after.routed, after.stable)
+    return (before.routed, before.beside) == (after.routed, after.beside)
 
 
 def _older_than(record: Record, resource: JsonObject) -> Cause | None:

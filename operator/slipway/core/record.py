@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api import names
-from slipway.api.types import Json, JsonObject
+from slipway.api.types import HeaderMatch, Json, JsonObject
+from slipway.build.route_table import NOTHING, Beside, HeaderRoute, MirrorRoute
 from slipway.core.watch import Watch
 from slipway.errors import SlipwayError
 
@@ -107,7 +108,8 @@ class Record:
     stable: int | None = None  # None until a revision was once verified at 100 %
     previous: int | None = None  # stable before this one: where a rollback goes
     routed: tuple[Weighted, ...] = ()  # what the route table holds, () before the first model is ready
-    changed_at: datetime | None = None  # when `routed` last changed
+    beside: Beside = NOTHING  # what it holds for the revision on trial beside its share
+    changed_at: datetime | None = None  # when `routed` or `beside` last changed
     rollout: RolloutState | None = None
     watch: Watch | None = None  # the comparison with stable, from the first weight of the rollout under way
     gate: GateResult | None = None  # kept until the next step or rollout begins
@@ -117,6 +119,7 @@ class Record:
     unacknowledged: str = ""  # an action without id that was executed and whose annotation is still there
     last_action: LastAction | None = None
     history: tuple[HistoryEntry, ...] = ()  # newest first
+    gave_way: str = ""  # placement Auto turned to Replace for the rollout under way, or for its end: why
     gap_since: datetime | None = None  # since when nothing answers, because stable was stopped for another revision
     refreshing: int | None = None  # somebody asked that this revision's spec be frozen anew
     withdrawn: tuple[int, ...] = ()  # refreshed revisions that were given up: the spec means the one before them
@@ -159,6 +162,10 @@ def to_json(record: Record) -> dict[str, Json]:
         "stable": record.stable,
         "previous": record.previous,
         "routed": [_dump(entry) for entry in record.routed],
+        "beside": {
+            "headers": [_dump_header(entry) for entry in record.beside.headers],
+            "mirrors": [_dump_mirror(entry) for entry in record.beside.mirrors],
+        },
         "changedAt": _moment(record.changed_at),
         "rollout": _dump(record.rollout),
         "watch": record.watch.to_json() if record.watch is not None else None,
@@ -168,6 +175,7 @@ def to_json(record: Record) -> dict[str, Json]:
         "unacknowledged": record.unacknowledged,
         "lastAction": _dump(record.last_action),
         "history": [_dump(entry) for entry in record.history],
+        "gaveWay": record.gave_way,
         "gapSince": _moment(record.gap_since),
         "refreshing": record.refreshing,
         "withdrawn": list(record.withdrawn),
@@ -198,6 +206,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             stable=_number(value["stable"]),
             previous=_number(value.get("previous")),
             routed=tuple(_load(Weighted, entry) for entry in value["routed"]),
+            beside=_load_beside(value.get("beside") or {}),
             changed_at=_read_moment(value["changedAt"]),
             rollout=_load_optional(RolloutState, value.get("rollout")),
             watch=Watch.from_json(value["watch"]) if value.get("watch") is not None else None,
@@ -208,6 +217,7 @@ def read_record(config_map: JsonObject | None) -> Record | None:
             unacknowledged=str(value.get("unacknowledged", "")),
             last_action=_load_optional(LastAction, value.get("lastAction")),
             history=tuple(_load(HistoryEntry, entry) for entry in value.get("history", ())),
+            gave_way=str(value.get("gaveWay", "")),
             gap_since=_read_moment(value.get("gapSince")),
             refreshing=_number(value.get("refreshing")),
             withdrawn=tuple(int(number) for number in value.get("withdrawn", ())),
@@ -250,3 +260,38 @@ def _load(kind: Any, value: Json) -> Any:
 
 def _load_optional(kind: Any, value: Json) -> Any:
     return None if value is None else _load(kind, value)
+
+
+def _dump_header(entry: HeaderRoute) -> Json:
+    return {"revision": entry.revision, "name": entry.name, "match": _dump_match(entry.match)}
+
+
+def _dump_mirror(entry: MirrorRoute) -> Json:
+    match = [_dump_match(conditions) for conditions in entry.match]
+    return {"revision": entry.revision, "name": entry.name, "percentage": entry.percentage, "match": match}
+
+
+def _dump_match(match: tuple[HeaderMatch, ...]) -> Json:
+    return [[condition.name, condition.kind, condition.value] for condition in match]
+
+
+def _load_match(value: Json) -> tuple[HeaderMatch, ...]:
+    return tuple(HeaderMatch(*map(str, condition)) for condition in value)
+
+
+def _load_beside(value: JsonObject) -> Beside:
+    return Beside(
+        headers=tuple(
+            HeaderRoute(revision=int(entry["revision"]), name=str(entry["name"]), match=_load_match(entry["match"]))
+            for entry in value.get("headers", ())
+        ),
+        mirrors=tuple(
+            MirrorRoute(
+                revision=int(entry["revision"]),
+                name=str(entry["name"]),
+                percentage=int(entry["percentage"]),
+                match=tuple(_load_match(conditions) for conditions in entry["match"]),
+            )
+            for entry in value.get("mirrors", ())
+        ),
+    )

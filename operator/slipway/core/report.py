@@ -43,6 +43,10 @@ class RolloutReport:
     message: str
     peak_replicas: int  # pods of all revisions at the moment with the most of them
     peak_devices: Mapping[str, int]  # the same in extended resources, e.g. {"nvidia.com/gpu": 4}
+    placement: str = ""  # what Auto has come to; "" without Auto
+    placement_reason: str = ""
+    header_routes: tuple[str, ...] = ()
+    mirror_routes: tuple[str, ...] = ()
     analysis: tuple[Finding, ...] = ()
 
 
@@ -175,6 +179,14 @@ def _rollout(report: RolloutReport) -> JsonObject:
         line["stepHash"] = report.step_hash
     if report.until is not None:
         line["until"] = rfc3339(report.until)
+    if report.placement:
+        line["placement"] = report.placement
+    if report.placement_reason:
+        line["placementReason"] = shorten(report.placement_reason)
+    if report.header_routes:
+        line["headerRoutes"] = list(report.header_routes)
+    if report.mirror_routes:
+        line["mirrorRoutes"] = list(report.mirror_routes)
     if report.analysis:
         line["analysis"] = [_finding(entry) for entry in report.analysis]
     return line

@@ -41,7 +41,7 @@ def retire(
         if not record.is_routed(entry.revision):
             entries.append(entry)
             continue
-        if record.weight_of(entry.revision) > 0 or not confirmed:
+        if record.weight_of(entry.revision) > 0 or entry.revision in record.beside.revisions or not confirmed:
             entries.append(entry)
             continue
         if entry.zero_at is None:

@@ -13,14 +13,16 @@
     counts show it worse  a failure like any other, from the first weight on, whatever the step is   (core/comparison.py)
     no stable yet         no steps; a new spec simply takes the candidate's place
 
-Stable changes in one place only: when every router confirmed the revision at 100 %.
+    last step is a bake   100 % verified, and stable stays whole for a while: a failure goes back to it at once
+
+Stable changes in one place only: when every router confirmed the revision at 100 %, and the bake is over.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,16 +30,20 @@ from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import (
     Analysis,
     AtDeadline,
+    Bake,
     Golden,
+    HeaderMatch,
     Parity,
     Placement,
     Rollout,
     SetCanaryScale,
+    SetHeaderRoute,
+    SetMirrorRoute,
     SetWeight,
     Step,
     Strategy,
 )
-from slipway.core import comparison
+from slipway.core import beside, comparison, placement
 from slipway.core.comparison import Finding
 from slipway.core.record import GateResult, HistoryEntry, Record, Rejection, Retiring, RolloutState
 
@@ -74,6 +80,7 @@ class Target:
     versions: Mapping[int, str]  # revision → the user's label
     hashes: Mapping[int, str]  # revision → hash of the spec that it was frozen from
     rollout: Rollout
+    replicas: int  # spec.replicas
     paused: bool  # spec.paused
     outdated: bool  # the profile moved on since `update` was frozen
     refreshes: bool  # `update` was frozen anew from the very spec that stable has
@@ -89,6 +96,12 @@ def step_hash(rollout: Rollout) -> str:
 def _step_text(step: Step) -> str:
     if isinstance(step, SetCanaryScale):
         return f"scale {step.replicas} {step.percent}"
+    if isinstance(step, Bake):
+        return f"bake {step.duration_s}"
+    if isinstance(step, SetHeaderRoute):
+        return f"header route {step.name} {_match_text(step.match)}"
+    if isinstance(step, SetMirrorRoute):
+        return f"mirror {step.name} {step.percentage} {[_match_text(entry) for entry in step.match]}"
     if isinstance(step, Analysis):
         return f"analysis {step.min_requests} {step.max_duration_s} {step.on_inconclusive}"
     if isinstance(step, Golden):
@@ -99,6 +112,10 @@ def _step_text(step: Step) -> str:
         limits = (step.max_mismatch_percent, step.max_argmax_flips_percent, step.max_duration_s, step.on_inconclusive)
         return f"parity {(step.config_map, step.rtol, step.atol, *limits)}"
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
+
+
+def _match_text(match: Iterable[HeaderMatch]) -> list[tuple[str, str, str]]:
+    return [(item.name, item.kind, item.value) for item in match]
 
 
 def retarget(record: Record, target: Target) -> Record:
@@ -165,6 +182,8 @@ def aim_weight(state: RolloutState, rollout: Rollout) -> int:
         return 100
     if state.window:
         return 0  # golden first, then everything
+    if isinstance(rollout.steps[state.step], Bake):
+        return 100
     weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
     return weights[-1] if weights else 0
 
@@ -189,6 +208,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     record = replace(record, rollout=state)
     if (target.paused or state.held) and not trial.alone:
         return record
+    record = placement.after_looking(record, state, rollout, trial.cause, target.replicas, now)
     if not takes_no_steps(state) and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
         fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, inconclusive=False)
@@ -215,7 +235,8 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
         return cause
     # It was given traffic and dies, or the whole service waits for it. Not the verified weight: the routers may have seen
     # its end before the kubelet did.
-    waited_for = record.weight_of(state.revision) > 0 or trial.alone
+    used = record.weight_of(state.revision) > 0 or state.revision in record.beside.revisions
+    waited_for = used or trial.alone
     if cause is not None and cause.reason is Reason.CONTAINER_FAILED and waited_for:
         return cause
     if (worse := comparison.failure(trial.found)) is not None:
@@ -263,6 +284,12 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
         # In the table too, so that whoever looks at the pause that follows can ask it by header.
         there = trial.ready >= trial.needed and trial.table_confirmed and record.is_routed(state.revision)
         return _to_step(record, state, now) if there else record
+    if isinstance(step, Bake):
+        return _bake(record, state, step, target, trial)
+    if isinstance(step, SetHeaderRoute | SetMirrorRoute):
+        in_force = trial.table_confirmed and record.beside == beside.asked(state, rollout)
+        there = trial.ready >= trial.needed and record.is_routed(state.revision)
+        return _to_step(record, state, now) if in_force and (there or _ends_route(step)) else record
     if state.paused_at is None:
         # A pause before any weight still waits until the pods are there: it is for looking at them.
         return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
@@ -273,6 +300,23 @@ def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> 
     if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
         return _to_step(record, state, now)
     return record
+
+
+def _bake(record: Record, state: RolloutState, step: Bake, target: Target, trial: Trial) -> Record:
+    """Everything is its own, verified; what is seen of it from now on is compared with what stable had before."""
+    if state.paused_at is not None:
+        is_over = target.now >= state.paused_at + timedelta(seconds=step.duration_s)
+        return _to_step(record, state, target.now) if is_over else record
+    carries = trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100
+    if not carries or trial.ready < trial.needed:
+        return record
+    so_far = {entry.metric: entry.evidence.canary for entry in trial.found}
+    watch = record.watch.baking(so_far) if record.watch is not None else None
+    return replace(record, rollout=replace(state, paused_at=target.now), watch=watch)
+
+
+def _ends_route(step: SetHeaderRoute | SetMirrorRoute) -> bool:
+    return step.percentage == 0 if isinstance(step, SetMirrorRoute) else not step.match
 
 
 def _golden_from(index: int, rollout: Rollout) -> int:

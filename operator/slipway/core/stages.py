@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from slipway.api.types import Analysis, Golden, Parity, Pause, Rollout, SetCanaryScale
+from slipway.api.types import (
+    Analysis,
+    Bake,
+    Golden,
+    Parity,
+    Pause,
+    Rollout,
+    SetCanaryScale,
+    SetHeaderRoute,
+    SetMirrorRoute,
+)
 from slipway.core import comparison, recreate
 from slipway.core.record import Record, RolloutState
 
@@ -46,6 +56,14 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
     step = rollout.steps[state.step]
     if isinstance(step, SetCanaryScale):
         return ("Stepping", f"bringing revision {state.revision} to its number of pods at {weight} %", None)
+    if isinstance(step, SetHeaderRoute):
+        if not step.match:
+            return ("Stepping", f"ending header route {step.name}", None)
+        return ("Stepping", f"sending requests by header route {step.name} to revision {state.revision}", None)
+    if isinstance(step, SetMirrorRoute):
+        if not step.percentage:
+            return ("Stepping", f"ending mirror route {step.name}", None)
+        return ("Stepping", f"sending copies by mirror route {step.name} to revision {state.revision}", None)
     if isinstance(step, Pause):
         if state.paused_at is None:
             return ("Stepping", f"waiting for the pods of revision {state.revision} before the pause", None)
@@ -53,6 +71,15 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
             return ("Paused", f"at {weight} % until somebody promotes: slipway.dev/action=promote", None)
         until = state.paused_at + timedelta(seconds=step.duration_s)
         return ("Paused", f"pausing until {until.strftime('%H:%M:%S')} UTC at {weight} %", until)
+    if isinstance(step, Bake):
+        if state.paused_at is None:
+            return ("Promoting", f"raising revision {state.revision} to 100 % for the bake", None)
+        until = state.paused_at + timedelta(seconds=step.duration_s)
+        sentence = (
+            f"baking until {until.strftime('%H:%M:%S')} UTC: revision {state.revision} has all traffic, and revision "
+            f"{record.stable} stays whole as the way back"
+        )
+        return ("Baking", sentence, until)
     if isinstance(step, Analysis):
         return _describe_analysis(record, rollout, state, step)
     if isinstance(step, Golden | Parity):

@@ -65,6 +65,11 @@ class Watch:
     threshold_ms: int | None = None  # above it an answer is slow; None: not known yet, or not asked for
     fixed_ms: int | None = None  # the limit of the spec that threshold_ms is; None: it is stable's percentile
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by router
+    baked_from: Mapping[str, Counts] = field(default_factory=dict)  # by metric: the canary's counts when a bake began
+
+    def baking(self, so_far: Mapping[str, Counts]) -> Self:
+        """What the canary counts beyond this, by metric, is of its bake."""
+        return replace(self, baked_from=dict(so_far))
 
     def to_json(self) -> dict[str, Json]:
         """Small: a few hundred bytes for each metric, a few dozen for each router."""
@@ -85,6 +90,7 @@ class Watch:
                 }
                 for metric, found in sorted(self.evidence.items())
             },
+            "bakedFrom": {metric: [counts.requests, counts.bad] for metric, counts in sorted(self.baked_from.items())},
             "marks": {
                 router: [getattr(mark, name) for name in Mark.__slots__] for router, mark in sorted(self.marks.items())
             },
@@ -102,6 +108,9 @@ class Watch:
             threshold_ms=None if value["thresholdMs"] is None else int(value["thresholdMs"]),
             fixed_ms=None if value.get("fixedMs") is None else int(value["fixedMs"]),
             evidence={str(metric): _evidence(found) for metric, found in value["evidence"].items()},
+            baked_from={
+                str(metric): Counts(*map(int, counts)) for metric, counts in value.get("bakedFrom", {}).items()
+            },
             marks={
                 str(router): Mark(**dict(zip(Mark.__slots__, map(int, numbers), strict=True)))
                 for router, numbers in value["marks"].items()

@@ -42,6 +42,14 @@ def steps(*entries: dict[str, Any]) -> dict[str, Any]:
     return rollout(canary={"steps": [*entries]})
 
 
+def header(name: str = "x-beta", **value: Any) -> dict[str, Any]:
+    return steps({"setHeaderRoute": {"name": "qa", "match": [{"headerName": name, "headerValue": value}]}})
+
+
+def mirror(headers: dict[str, Any]) -> dict[str, Any]:
+    return steps({"setMirrorRoute": {"name": "shadow", "match": [{"headers": headers}]}})
+
+
 GPU = "nvidia.com/gpu"
 GATE = {
     "configMapRef": {"name": "cards"},
@@ -113,6 +121,18 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
         "setCanaryScale has exactly",
     ),
     ("a scale of no kind", steps({"setCanaryScale": {}}), "setCanaryScale has exactly one field"),
+    ("a header's value of two kinds", header(exact="1", prefix="1"), "headerValue has exactly one field"),
+    ("a pin as a header route", header("X-Slipway-Revision", exact="1"), "headerName cannot be host"),
+    ("no pattern", header(regex="("), "headerValue.regex is no regular expression"),
+    ("a bake in between", steps({"bake": {"durationSeconds": 9}}, {"setWeight": 50}), "bake is the last step, once"),
+    (
+        "a bake without a way back",
+        rollout(placement="Replace", canary={"steps": [{"bake": {"durationSeconds": 9}}]}),
+        "bake needs the old pods",
+    ),
+    ("a header twice over", mirror({"x-a": {"exact": "1", "regex": "1"}}), "the value of a header has exactly one"),
+    ("a mirror by host", mirror({"Host": {"exact": "1"}}), "headers cannot be host"),
+    ("no pattern of a mirror", mirror({"x-a": {"regex": "["}}), "a header's regex is no regular expression"),
     ("no match", steps({"setCanaryScale": {"matchTrafficWeight": False}}), "matchTrafficWeight can only be true"),
     (
         "steps for another strategy",
@@ -138,14 +158,14 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     (
         "two whole colours in the place of one",
         model_deployment(replicas=2, rollout={"strategy": "BlueGreen", "placement": "Replace"}),
-        "placement Replace is for strategy Canary only",
+        "placement Replace and Auto are for strategy Canary",
     ),
     (
         "pods beside the weight where there is no place",
         model_deployment(
             replicas=2, rollout={"placement": "Replace", "canary": {"steps": [{"setCanaryScale": {"replicas": 1}}]}}
         ),
-        "with placement Replace the pods follow the weight",
+        "with placement Replace, and with Auto where nothing else fits",
     ),
     ("one pod gives way", rollout(placement="Replace"), "placement Replace needs spec.replicas of at least 2"),
 ]
@@ -212,9 +232,15 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("half a percent", steps({"setWeight": 0.5}), "spec.rollout.canary.steps[0].setWeight: Invalid value"),
     ("pause of no time", steps({"pause": {"durationSeconds": 0}}), "steps[0].pause.durationSeconds: Invalid value"),
     ("pause as a number", steps({"pause": 60}), "spec.rollout.canary.steps[0].pause: Invalid value"),
+    ("a match of nothing", mirror({}), "setMirrorRoute.match[0].headers: Invalid value"),
+    (
+        "more copies than requests",
+        steps({"setMirrorRoute": {"name": "a", "percentage": 101}}),
+        "setMirrorRoute.percentage",
+    ),
     ("33 steps", steps(*[{"setWeight": 1}] * 33), "spec.rollout.canary.steps: Too many: 33"),
     ("strategy of a later release", rollout(strategy="Linear"), "spec.rollout.strategy: Unsupported value"),
-    ("placement of a later release", rollout(placement="Auto"), "spec.rollout.placement: Unsupported value"),
+    ("placement of a later release", rollout(placement="InPlace"), "spec.rollout.placement: Unsupported value"),
     (
         "deadline of a later release",
         rollout(progressDeadlineAction="Retry"),
@@ -305,4 +331,7 @@ def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask
     manifest = steps({"setWeight": 5}, {"bake": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
-    assert "a step has exactly one of setWeight, pause, setCanaryScale, analysis, golden and parity" in answer.message
+    assert (
+        "a step has exactly one of setWeight, pause, setCanaryScale, setHeaderRoute, setMirrorRoute, analysis, golden, parity"
+        " and bake" in answer.message
+    )

@@ -11,6 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from slipway.adapters.router import Routers
+from slipway.build.route_table import NOTHING, Beside
 from slipway.core.snapshot import RouterAnswer
 from tests.integration.router.envoy import Envoy
 from tests.integration.router.fakes import FakeDns, FakeTriton, loopback_address
@@ -36,11 +37,13 @@ class Bed:
         self.dns.records[service_name(revision)] = [pod.address for pod in self.pods[revision]]
         return pods
 
-    async def router(self, weights: dict[int, int], stable: int | None = None, pods: int = 1) -> Envoy:
+    async def router(
+        self, weights: dict[int, int], stable: int | None = None, pods: int = 1, beside: Beside = NOTHING
+    ) -> Envoy:
         for revision in weights:
             if revision not in self.pods:
                 await self.add_pods(revision, pods)
-        await self.envoy.start(route_files(weights, stable))
+        await self.envoy.start(route_files(weights, stable, beside=beside))
         for revision in weights:
             ready = sum(pod.ready for pod in self.pods[revision])
             await self.until_members(revision, ready)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from slipway.api.types import Platform
+from slipway.build.route_table import NOTHING, Beside
 from slipway.build.router import (
     RoutedRevision,
     RouteFiles,
@@ -36,6 +37,7 @@ def route_files(
     *,
     unpinned: tuple[int, ...] = (),
     before_pins: tuple[int, ...] = (),
+    beside: Beside = NOTHING,
 ) -> RouteFiles:
     """Files for these weights; {} is the table of a deployment without a ready revision. `before_pins`: revisions that
     the first release froze, without pin clusters."""
@@ -47,6 +49,7 @@ def route_files(
         ),
         stable=stable,
         max_request_bytes=PLATFORM.max_request_bytes,
+        beside=beside,
     )
     clusters = [
         cluster

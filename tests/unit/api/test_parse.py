@@ -9,12 +9,14 @@ import pytest
 from slipway.api.parse import parse_spec, parse_storage_uri
 from slipway.api.types import (
     Analysis,
+    Bake,
     ErrorCriterion,
     Golden,
     Judging,
     LatencyCriterion,
     Parity,
     Pause,
+    Placement,
     Rollout,
     SetCanaryScale,
     SetWeight,
@@ -178,10 +180,10 @@ def test_what_does_not_go_together_is_refused_and_not_silently_left_out(
 
 def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> None:
     """A gate that is silently left out would let a bad version pass."""
-    words = refused(rollout=rollout({"setWeight": 5}, {"bake": {}}))
+    words = refused(rollout=rollout({"setWeight": 5}, {"experiment": {}}))
     assert words == (
-        "spec.rollout.canary.steps[1]: has bake, expected exactly one of setWeight, pause, setCanaryScale, analysis, "
-        "golden and parity"
+        "spec.rollout.canary.steps[1]: has experiment, expected exactly one of setWeight, pause, setCanaryScale, "
+        "setHeaderRoute, setMirrorRoute, analysis, golden, parity and bake"
     )
 
 
@@ -201,7 +203,7 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout({"setWeight": 5, "pause": {}})}, f"{STEP}[0]: has pause, setWeight, expected exactly one"),
         (
             {"rollout": rollout({})},
-            f"{STEP}[0]: has no field, expected exactly one of setWeight, pause, setCanaryScale, analysis, golden and",
+            f"{STEP}[0]: has no field, expected exactly one of setWeight, pause, setCanaryScale, setHeaderRoute, ",
         ),
         ({"rollout": rollout({"setWeight": None})}, f"{STEP}[0]: has no field"),
         ({"rollout": rollout(10)}, f"{STEP}[0]: is a int, expected an object"),
@@ -210,7 +212,10 @@ STEP = "spec.rollout.canary.steps"
         ({"rollout": rollout(*[{"setWeight": 1}] * 33)}, f"{STEP}: has 33 entries, expected at most 32"),
         ({"rollout": {"canary": {"steps": {"setWeight": 1}}}}, f"{STEP}: is a dict, expected a list"),
         ({"rollout": {"strategy": "Linear"}}, "spec.rollout.strategy: is 'Linear', expected one of Canary, BlueGreen"),
-        ({"rollout": {"placement": "Auto"}}, "spec.rollout.placement: is 'Auto', expected one of Surge, Replace"),
+        (
+            {"rollout": {"placement": "InPlace"}},
+            "spec.rollout.placement: is 'InPlace', expected one of Surge, Replace, Auto",
+        ),
         (
             {"rollout": {"progressDeadlineAction": "Wait"}},
             "progressDeadlineAction: is 'Wait', expected one of Abort, Pause",
@@ -300,6 +305,50 @@ def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
 )
 def test_an_analysis_that_could_never_come_to_a_verdict_is_refused(written: dict[str, Any], words: str) -> None:
     assert words in refused(rollout=written)
+
+
+def test_auto_begins_as_surge_and_one_replica_may_ask_for_it() -> None:
+    read = parse_spec(model_deployment(replicas=1, rollout=rollout({"setWeight": 10}, placement="Auto"))).rollout
+    assert (read.placement, read.automatic) == (Placement.SURGE, True)
+    assert parse_spec(model_deployment(rollout=rollout(placement="Surge"))).rollout.automatic is False
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (
+            rollout({"setCanaryScale": {"replicas": 1}}, placement="Auto"),
+            "is Auto, expected Surge where a step is setCanaryScale",
+        ),
+        ({"placement": "Auto", "strategy": "BlueGreen"}, "is Auto, expected Surge with strategy BlueGreen"),
+        ({"placement": "Auto", "strategy": "Recreate"}, "is Auto, expected to be absent with strategy Recreate"),
+    ],
+)
+def test_auto_refuses_what_replace_could_not_carry_out(written: dict[str, Any], words: str) -> None:
+    """It may turn to Replace at any time, and then it would be too late to say so."""
+    assert words in refused(replicas=4, rollout=written)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (rollout({"bake": {}}), "spec.rollout.canary.steps[0].bake.durationSeconds: is missing"),
+        (rollout({"bake": {"durationSeconds": 0}}), "steps[0].bake.durationSeconds: is 0, expected a whole number of"),
+        (rollout({"bake": {"durationSeconds": 9}}, {"setWeight": 50}), "steps[0].bake: is not the last step"),
+        (
+            rollout({"bake": {"durationSeconds": 9}}, placement="Replace"),
+            "is Replace, expected Surge where a step is bake",
+        ),
+        (rollout({"bake": {"durationSeconds": 9}}, placement="Auto"), "is Auto, expected Surge where a step is bake"),
+    ],
+)
+def test_a_bake_is_the_last_step_and_has_a_stable_behind_it(written: dict[str, Any], words: str) -> None:
+    assert words in refused(replicas=4, rollout=written)
+
+
+def test_a_bake_is_read_with_its_time() -> None:
+    read = parse_spec(model_deployment(rollout=rollout({"setWeight": 50}, {"bake": {"durationSeconds": 600}}))).rollout
+    assert read.steps == (SetWeight(50), Bake(600))
 
 
 def test_a_gate_has_defaults_and_takes_what_is_written() -> None:

@@ -18,6 +18,7 @@ from slipway.api.types import (
     Spec,
 )
 from slipway.build.gate_job import GateJob, Subject, build_gate_job
+from slipway.build.route_table import NOTHING, Beside
 from slipway.build.router import RoutedRevision, RouteTable, build_revision_clusters
 from slipway.build.workload import build_model_deployment
 
@@ -117,11 +118,20 @@ def clusters_of(*revisions: int, platform: Platform = PLATFORM) -> list[dict[str
 
 def frozen_before_pins(*revisions: int) -> list[dict[str, Any]]:
     """The clusters of revisions that the first release froze."""
-    return [cluster for cluster in clusters_of(*revisions) if "-pin-" not in cluster["name"]]
+    return [
+        cluster
+        for cluster in clusters_of(*revisions)
+        if not cluster["name"].split("-")[1].startswith(("pin", "mirror"))
+    ]
 
 
 def table(
-    weights: dict[int, int], stable: int | None = None, *, unpinned: tuple[int, ...] = (), retry_resets: bool = True
+    weights: dict[int, int],
+    stable: int | None = None,
+    *,
+    unpinned: tuple[int, ...] = (),
+    retry_resets: bool = True,
+    beside: Beside = NOTHING,
 ) -> RouteTable:
     return RouteTable(
         deployment="fraud",
@@ -132,4 +142,5 @@ def table(
         stable=stable,
         max_request_bytes=PLATFORM.max_request_bytes,
         retry_resets=retry_resets,
+        beside=beside,
     )

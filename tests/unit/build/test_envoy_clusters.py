@@ -10,7 +10,7 @@ import pytest
 
 from slipway.build.canonical import canonical_json, content_version
 from slipway.build.envoy_clusters import build_fallback_clusters
-from tests.unit.build.samples import PLATFORM, clusters_of
+from tests.unit.build.samples import PLATFORM, clusters_of, frozen_before_pins
 
 
 @pytest.fixture(params=["r3-http", "r3-grpc", "r3-probe", "r3-pin-http", "r3-pin-grpc"])
@@ -18,9 +18,28 @@ def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
     return next(cluster for cluster in clusters_of(3) if cluster["name"] == request.param)
 
 
-def test_a_revision_has_clusters_for_its_share_for_pins_and_for_our_own_probes() -> None:
+def test_a_revision_has_clusters_for_its_share_for_pins_for_copies_and_for_our_own_probes() -> None:
     names = [cluster["name"] for cluster in clusters_of(3)]
-    assert names == ["r3-http", "r3-grpc", "r3-probe", "r3-pin-http", "r3-pin-grpc"]
+    assert names == ["r3-http", "r3-grpc", "r3-probe", "r3-pin-http", "r3-pin-grpc", "r3-mirror-http", "r3-mirror-grpc"]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_copies_find_the_same_pods_are_few_and_short_and_wait_in_buffers_that_hold_a_body(protocol: str) -> None:
+    defined = {cluster["name"]: cluster for cluster in clusters_of(3)}
+    mirror, share = defined[f"r3-mirror-{protocol}"], defined[f"r3-{protocol}"]
+    assert mirror["cluster_type"] == share["cluster_type"]
+    assert mirror["load_assignment"]["endpoints"] == share["load_assignment"]["endpoints"]
+    assert "health_checks" not in mirror
+    (limits,) = mirror["circuit_breakers"]["thresholds"]
+    assert (limits["max_requests"], limits["max_retries"]) == (8, 0)
+    # What waits for a connection makes Envoy 1.40 abort if it ends just then: only the sum of copies is limited.
+    assert limits["max_connections"] > limits["max_requests"]
+    options = mirror["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+    assert options["common_http_protocol_options"]["max_stream_duration"] == "60s"
+    assert mirror["per_connection_buffer_limit_bytes"] >= 4 * PLATFORM.max_request_bytes
+    if protocol == "grpc":
+        http2 = options["explicit_http_config"]["http2_protocol_options"]
+        assert http2["initial_stream_window_size"] >= 4 * PLATFORM.max_request_bytes
 
 
 def test_pins_find_the_same_pods_in_the_same_way_as_the_share() -> None:
@@ -34,20 +53,32 @@ def test_pins_find_the_same_pods_in_the_same_way_as_the_share() -> None:
 
 def test_what_the_first_release_froze_is_what_this_one_would_freeze() -> None:
     """An edit would not reach frozen revisions, and show here that a new default was meant to."""
-    first_release = [cluster for cluster in clusters_of(3) if "-pin-" not in cluster["name"]]
+    first_release = frozen_before_pins(3)
     assert content_version(first_release) == "1c57b54392c57a56"
 
 
 def test_a_share_falls_back_from_the_revision_to_stable_and_is_nothing_but_the_pair() -> None:
-    http, grpc = build_fallback_clusters(3, 2)
-    assert (http["name"], grpc["name"]) == ("r3-over-r2-http", "r3-over-r2-grpc")
-    assert http["cluster_type"]["typed_config"]["clusters"] == ["r3-http", "r2-http"]
-    assert grpc["cluster_type"]["typed_config"]["clusters"] == ["r3-grpc", "r2-grpc"]
-    for cluster in (http, grpc):
+    built = build_fallback_clusters(3, 2, {"r3-pin-http", "r3-pin-grpc", "r2-pin-http", "r2-pin-grpc"})
+    levels = {cluster["name"]: cluster["cluster_type"]["typed_config"]["clusters"] for cluster in built}
+    assert levels == {
+        "r3-over-r2-http": ["r3-http", "r2-http"],
+        "r3-over-r2-grpc": ["r3-grpc", "r2-grpc"],
+        "r3-pin-over-r2-http": ["r3-pin-http", "r2-pin-http"],
+        "r3-pin-over-r2-grpc": ["r3-pin-grpc", "r2-pin-grpc"],
+    }
+    for cluster in built:
         assert cluster["lb_policy"] == "CLUSTER_PROVIDED"
         assert cluster["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
         (threshold,) = cluster["circuit_breakers"]["thresholds"]
         assert threshold["max_retries"] == 64
+
+
+def test_what_is_directed_to_a_revision_without_clusters_for_pins_takes_those_of_its_share() -> None:
+    """The first release froze none; each level has what there is."""
+    built = build_fallback_clusters(3, 2, {"r3-pin-http", "r3-pin-grpc"})
+    levels = {cluster["name"]: cluster["cluster_type"]["typed_config"]["clusters"] for cluster in built}
+    assert levels["r3-pin-over-r2-http"] == ["r3-pin-http", "r2-http"]
+    assert levels["r3-pin-over-r2-grpc"] == ["r3-pin-grpc", "r2-grpc"]
 
 
 def test_clusters_are_byte_identical_for_the_life_of_a_revision() -> None:
@@ -116,6 +147,8 @@ def test_only_the_grpc_cluster_speaks_http2() -> None:
         "r3-probe": ["http_protocol_options"],
         "r3-pin-http": ["http_protocol_options"],
         "r3-pin-grpc": ["http2_protocol_options"],
+        "r3-mirror-http": ["http_protocol_options"],
+        "r3-mirror-grpc": ["http2_protocol_options"],
     }
 
 

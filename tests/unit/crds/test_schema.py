@@ -12,18 +12,23 @@ import yaml
 from slipway.api import names
 from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STEPS, STRATEGIES, parse_spec
 from slipway.api.parse_analysis import ON_INCONCLUSIVE
+from slipway.api.parse_routes import KINDS_OF_MATCH, MAX_HEADERS, MAX_MATCHES, MAX_VALUE
 from slipway.api.parse_strategy import MAX_GATES
 from slipway.api.status import ConditionType
 from slipway.api.types import (
     Analysis,
+    Bake,
     ErrorCriterion,
     Golden,
+    HeaderMatch,
     LatencyCriterion,
     Parity,
     Pause,
     Placement,
     Rollout,
     SetCanaryScale,
+    SetHeaderRoute,
+    SetMirrorRoute,
     SetWeight,
     Step,
     Strategy,
@@ -183,6 +188,14 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
     assert BY_PATH["spec.rollout.progressDeadlineAction"].schema["enum"] == list(AT_DEADLINE)
     assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
+    matches = BY_PATH["spec.rollout.canary.steps[].setHeaderRoute.match"]
+    assert matches.schema["maxItems"] == MAX_MATCHES
+    value = "spec.rollout.canary.steps[].setHeaderRoute.match[].headerValue"
+    assert below(value) == set(KINDS_OF_MATCH)
+    assert {BY_PATH[f"{value}.{kind}"].schema["maxLength"] for kind in KINDS_OF_MATCH} == {MAX_VALUE}
+    mirrored = "spec.rollout.canary.steps[].setMirrorRoute.match"
+    assert BY_PATH[mirrored].schema["maxItems"] == MAX_MATCHES
+    assert BY_PATH[f"{mirrored}[].headers"].schema["maxProperties"] == MAX_HEADERS
     for step in ("analysis", "golden", "parity"):
         on_inconclusive = BY_PATH[f"spec.rollout.canary.steps[].{step}.onInconclusive"]
         assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
@@ -297,8 +310,11 @@ def example(name: str) -> Rollout:
 
 
 def test_the_canary_example_shows_every_kind_of_step() -> None:
-    scale, weight, parity = SetCanaryScale(replicas=1), SetWeight(10), Parity(max_mismatch_percent=100)
-    steps = (scale, Golden(), parity, weight, Pause(300), Analysis(), SetWeight(50), Pause(None))
+    shadow = SetMirrorRoute("shadow", 20)
+    testers = SetHeaderRoute("testers", (HeaderMatch("x-tester", "exact", "yes"),))
+    gates = (Golden(), Parity(max_mismatch_percent=100))
+    before = (SetCanaryScale(replicas=1), *gates, shadow, testers, SetMirrorRoute("shadow", 0))
+    steps = (*before, SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None), Bake(600))
     assert example("canary").steps == steps
     assert {type(step) for step in steps} == set(get_args(Step))
     assert example("canary").judging.metrics == ("errors", "latency")

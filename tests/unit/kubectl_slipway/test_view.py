@@ -246,3 +246,34 @@ def test_recreate_has_no_steps_and_history_tells_its_gap() -> None:
     shown = view(model)
     assert steps(shown) == []
     assert "nothing answered for 1 m 15 s" in plain.history_line(shown.history[0], None)
+
+
+def test_a_header_route_is_a_step_with_its_name_and_so_is_its_end() -> None:
+    model, _ = objects.stepping()
+    begins = {"setHeaderRoute": {"name": "qa", "match": [{"headerName": "x-qa", "headerValue": {"exact": "1"}}]}}
+    model["spec"]["rollout"]["canary"]["steps"] = [begins, {"setHeaderRoute": {"name": "qa"}}]
+    model["status"]["rollout"]["stepCount"] = 2
+    assert [text for text, _ in steps(view(model))] == ["header route qa", "header route qa ends", "100 %"]
+
+
+def test_a_mirror_is_a_step_with_its_share_and_so_is_its_end() -> None:
+    model, _ = objects.stepping()
+    match = [{"headers": {"x-qa": {"exact": "1"}}}]
+    routes = [{"name": "a", "percentage": 20}, {"name": "b", "match": match}, {"name": "a"}]
+    model["spec"]["rollout"]["canary"]["steps"] = [{"setMirrorRoute": route} for route in routes]
+    model["status"]["rollout"]["stepCount"] = 3
+    assert [text for text, _ in steps(view(model))] == [
+        "mirror 20 %, route a",
+        "mirror 100 %, route b",
+        "mirror route a ends",
+        "100 %",
+    ]
+
+
+@pytest.mark.parametrize(("stage", "state"), [("Stepping", "next"), ("Promoting", "current"), ("Baking", "current")])
+def test_a_bake_is_the_last_step_and_has_everything(stage: str, state: str) -> None:
+    model, _ = objects.stepping()
+    model["spec"]["rollout"]["canary"]["steps"] = [{"setWeight": 50}, {"bake": {"durationSeconds": 600}}]
+    index = 0 if stage == "Stepping" else 1
+    model["status"]["rollout"] |= {"stepCount": 2, "stage": stage, "stepIndex": index}
+    assert steps(view(model))[-1] == ("100 %, bake 10 m", state)

@@ -34,9 +34,10 @@ def serving(kind: str) -> World:
     return _serving(kind).fork(log=[])
 
 
-def rolling(kind: str, passes: int) -> World:
+def rolling(kind: str, passes: int, places: int | None = None) -> World:
     """Version 2 was applied so many passes ago; the cluster follows each."""
     it = serving(kind)
+    it.places = places
     it.edit(model=model("2"))
     for _ in range(passes):
         it.run_pass()
@@ -50,18 +51,31 @@ def test_whatever_happens_in_whichever_strategy_it_comes_to_rest_and_one_revisio
     kind: str, passes: int, events: list[Disturbance]
 ) -> None:
     """1, 2, 3, 4, 5, 7, 9 on the way (Recreate: but for its stated gap), 10 and 14 at the end."""
-    it = rolling(kind, passes)
+    _comes_to_rest(rolling(kind, passes), events)
+
+
+@examples(6)
+@given(st.integers(0, 14), st.integers(4, 6), st.lists(EVENTS, max_size=3))
+def test_auto_comes_to_rest_however_many_places_there_are_and_whatever_happens(
+    passes: int, places: int, events: list[Disturbance]
+) -> None:
+    """The same, with a cluster that has no more places than these; at the end it has enough."""
+    it = rolling("auto", passes, places)
+    for name, value in events:
+        disturb(it, name, value)
+        it.run(70)
+    it.places = None
+    _comes_to_rest(it, [])
+
+
+def _comes_to_rest(it: World, events: list[Disturbance]) -> None:
     for name, value in events:
         disturb(it, name, value)
     mend(it)
     plan = it.rest()
     assert plan.actions == ()
     state = it.state()
-    assert (state["rollout"], state["retiring"], state["gapSince"]) == (
-        None,
-        [],
-        None,
-    )
+    assert (state["rollout"], state["retiring"], state["gapSince"], state["gaveWay"]) == (None, [], None, "")
     assert it.weights() == {state["stable"]: 100}
     assert len(it.ready_pods(state["stable"])) == it.resource["spec"]["replicas"]
     assert len(it.pods_of(state["stable"])) == sum(len(it.pods_of(number)) for number in (1, 2, 3, 4, 5, 6, 7, 8))

@@ -316,19 +316,19 @@ def test_what_is_right_is_accepted(deployments: ModelDeployments, manifest: dict
 
 def test_an_unknown_field_is_named(deployments: ModelDeployments) -> None:
     """kubectl asks for strict validation by default; without it the field would vanish silently."""
-    unknown = steps({"setWeight": 5, "bake": {}})
+    unknown = steps({"setWeight": 5, "experiment": {}})
     unknown["spec"]["model"]["versoin"] = "2"
     answer = deployments.create(unknown, dry_run=True)
     assert answer.code == 400
     assert 'unknown field "spec.model.versoin"' in answer.message
-    assert 'unknown field "spec.rollout.canary.steps[0].bake"' in answer.message
+    assert 'unknown field "spec.rollout.canary.steps[0].experiment"' in answer.message
 
 
 def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask_for_strictness(
     deployments: ModelDeployments,
 ) -> None:
     """Its field would vanish silently, and with it the gate that somebody relies on."""
-    manifest = steps({"setWeight": 5}, {"bake": {}})
+    manifest = steps({"setWeight": 5}, {"experiment": {}})
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
     assert (

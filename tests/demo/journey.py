@@ -6,13 +6,14 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from slipway_runtime.manifest import MANIFEST_NAME
 from tests.cluster import network
 from tests.cluster.binaries import helm
 from tests.cluster.guard import LocalCluster, require_local_cluster
@@ -70,6 +71,13 @@ class Journey:
     def train(self, version: str, *, name: str = "fraud", seed: int = 1, epochs: int = 12) -> list[dict[str, Any]]:
         """A Job trains and packages `pvc://models/NAME/VERSION`; returns the lines that it logged."""
         return self.finish_training(self.begin_training(version, name=name, seed=seed, epochs=epochs))
+
+    def provide(self, versions: Mapping[str, int], *, name: str = "fraud", epochs: int = 2) -> None:
+        """Train what is not there yet, all at once; version → seed. Published artefacts never change, so those of an
+        earlier run serve again."""
+        missing = [v for v in versions if not (self.volume / name / v / MANIFEST_NAME).exists()]
+        for job in [self.begin_training(v, name=name, seed=versions[v], epochs=epochs) for v in missing]:
+            self.finish_training(job)
 
     def begin_training(self, version: str, *, name: str = "fraud", seed: int = 1, epochs: int = 12) -> str:
         """Start the Job and return its resource name, for `finish_training`; several may run at once."""

@@ -7,13 +7,15 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from slipway_runtime.failures import FormatError
+from tests.load.diary import Diary
 from tests.load.engine import MOST_REQUESTS, Plan, run
 from tests.load.plot import plot
 from tests.load.questions import Question, parse_artefact, read_questions
 from tests.load.senders import GRPC, HTTP_KEPT, HTTP_NEW, PROTOCOLS, Target
-from tests.load.tally import Report, dump
+from tests.load.tally import Answer, Report, dump
 from tests.load.targets import Reach, TargetError, allowed
 
 DEFAULT_SECONDS = 30.0
@@ -27,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     except (TargetError, ValueError, OSError, FormatError) as error:
         parser.error(str(error))  # ends the process with 2
     hear = _write if options.json_lines else None
-    report = asyncio.run(_run(target, questions, plan, hear))
+    with Diary.open(options.answers) as diary:
+        report = asyncio.run(_run(target, questions, plan, hear, diary.note))
     if options.json or options.json_lines:
         _write(report)
     else:
@@ -36,13 +39,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(
-    target: Target, questions: Sequence[Question], plan: Plan, hear: Callable[[Report], None] | None
+    target: Target,
+    questions: Sequence[Question],
+    plan: Plan,
+    hear: Callable[[Report], None] | None,
+    note: Callable[[Answer, float], None],
 ) -> Report:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    return await run(target, questions, plan, stop, hear)
+    return await run(target, questions, plan, stop, hear, note)
 
 
 def _prepare(options: argparse.Namespace) -> tuple[Plan, Target, tuple[Question, ...]]:
@@ -98,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one answer (10)")
     parser.add_argument("--atol", type=float, help="absolute tolerance instead of the recorded one")
     parser.add_argument("--only", nargs="+", choices=PROTOCOLS, help="only these ways to ask")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="one line for each answer: see tests/load/diary.py"
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the report as one JSON document")
     output.add_argument("--json-lines", action="store_true", help="a report so far twice a second; the last is final")

@@ -35,7 +35,8 @@ class LoadError(Exception):
 
 
 class Load:
-    """`artefacts`: directory by revision. `prefix` runs the process elsewhere, such as in a network namespace."""
+    """`artefacts`: directory by revision. `prefix` runs the process elsewhere, such as in a network namespace. `answers`:
+    a file that gets every answer, see diary.py."""
 
     def __init__(
         self,
@@ -50,12 +51,14 @@ class Load:
         atol: float | None = None,
         timeout_s: float = 10.0,
         prefix: Sequence[str] = (),
+        answers: Path | None = None,
     ) -> None:
         self._command = [*prefix, sys.executable, "-m", "tests.load", "--json-lines", "--model", model]
         self._command += ["--rate", f"{rate:g}", "--seconds", f"{seconds:g}", "--timeout", f"{timeout_s:g}"]
         self._command += ["--atol", f"{atol:g}"] if atol is not None else []
         self._command += ["--http", http] if http else []
         self._command += ["--grpc", grpc] if grpc else []
+        self._command += ["--answers", str(answers)] if answers else []
         for revision, directory in artefacts.items():
             self._command += ["--artefact", f"{revision}={directory}"]
         self._command += ["--only", *only]
@@ -75,14 +78,17 @@ class Load:
         model: str,
         artefacts: Mapping[str, Path],
         rate: float = 30.0,
+        seconds: float = 900.0,
         only: Sequence[str] = PROTOCOLS,
         atol: float | None = None,
+        answers: Path | None = None,
     ) -> Self:
         """Inside the local cluster's network; refuses any other cluster."""
         prefix = network.enter(require_local_cluster().layout)
         return cls(
-            model=model, artefacts=artefacts, http=http, grpc=grpc, rate=rate, only=only, atol=atol, prefix=prefix
-        )
+            model=model, artefacts=artefacts, http=http, grpc=grpc, rate=rate, seconds=seconds, only=only, atol=atol,
+            prefix=prefix, answers=answers,
+        )  # fmt: skip
 
     def start(self) -> Self:
         """Returns when requests are going out. Raises LoadError."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tests.load.questions import Question
 from tests.load.senders import Sender, Target, close_senders, open_senders, timed
-from tests.load.tally import Report, Tally
+from tests.load.tally import Answer, Report, Tally
 
 MOST_SECONDS = 3600.0
 MOST_REQUESTS = 1_000_000
@@ -49,10 +49,14 @@ async def run(
     plan: Plan,
     stop: asyncio.Event,
     on_snapshot: Callable[[Report], None] | None = None,
+    on_answer: Callable[[Answer, float], None] | None = None,
 ) -> Report:
-    """Until the plan is done or `stop` is set; then waits for what is under way, at most the target's timeout."""
+    """Until the plan is done or `stop` is set; then waits for what is under way, at most the target's timeout.
+
+    `on_answer` hears each answer as it comes, with the moment its request was due, in seconds since the epoch."""
     loop = asyncio.get_running_loop()
-    tally = Tally(plan.protocols, time.time())
+    started_at = time.time()
+    tally = Tally(plan.protocols, started_at)
     senders = open_senders(target, plan.protocols, plan.concurrency)
     under_way = 0
     start = loop.time()
@@ -63,7 +67,10 @@ async def run(
             answer = await sender.ask(question)
         finally:
             under_way -= 1
-        tally.add(timed(answer, loop.time() - due), due - start)
+        answer = timed(answer, loop.time() - due)
+        tally.add(answer, due - start)
+        if on_answer is not None:
+            on_answer(answer, started_at + due - start)
 
     async def snapshots(hear: Callable[[Report], None]) -> None:
         while True:

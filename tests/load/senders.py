@@ -108,7 +108,7 @@ class GrpcSender:
             answer = await call
             revision = dict(await call.initial_metadata()).get(HEADER_REVISION)
         except grpc.aio.AioRpcError as error:
-            return _failed(self.protocol, f"gRPC {error.code().name}: {error.details()}")
+            return _failed(self.protocol, f"gRPC {error.code().name}: {error.details()}", _revision_of(error))
         try:
             model_version, outputs = read_grpc_answer(answer)
         except (ValueError, TypeError) as error:
@@ -135,6 +135,12 @@ async def close_senders(senders: Sequence[Sender]) -> None:
 
 def timed(answer: Answer, seconds: float) -> Answer:
     return replace(answer, seconds=seconds)
+
+
+def _revision_of(error: grpc.aio.AioRpcError) -> str | None:
+    """Who refused: an answer without a body has its only headers at the end (gRPC over HTTP2, "Trailers-Only")."""
+    found = dict(error.initial_metadata() or ()) | dict(error.trailing_metadata() or ())
+    return found.get(HEADER_REVISION)
 
 
 def _failed(protocol: str, text: str, revision: str | None = None) -> Answer:

@@ -1,13 +1,13 @@
-"""One ModelDeployment with two versions: apply, ask, follow what its status says, wait for it.
+"""One ModelDeployment with a few versions: apply, ask, follow what its status says, wait for it.
 
-The same two specs are applied again and again, so version 1.0.0 is always revision 1 and 2.0.0 always revision 2.
+The same specs are applied again and again, so each version keeps its revision: here 1.0.0 is 1, and 2.0.0 is 2.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,60 @@ from tests.survive.watch import Watch
 NAME = "survive"
 VERSIONS = {"1.0.0": 1, "2.0.0": 2}  # version → revision
 STEPS: list[dict[str, Any]] = [{"setWeight": 10}, {"pause": {"durationSeconds": 5}}, {"setWeight": 50}, {"pause": {}}]
-SCALE_DOWN_DELAY_S = 4
+ROLLOUT: Mapping[str, Any] = {"canary": {"steps": STEPS}, "scaleDownDelaySeconds": 4}
+REPLICAS = 2
 
 
 class Service:
-    """What a person does with the ModelDeployment, and what they wait for."""
+    """What a person does with the ModelDeployment, and what they wait for. `versions`: version → revision; the artefacts
+    are in the directory `folder` of the claim."""
 
-    def __init__(self, journey: Journey, watch: Watch) -> None:
+    def __init__(
+        self,
+        journey: Journey,
+        watch: Watch,
+        *,
+        name: str = NAME,
+        folder: str = NAME,
+        versions: Mapping[str, int] = VERSIONS,
+        rollout: Mapping[str, Any] = ROLLOUT,
+    ) -> None:
         self.journey, self.watch = journey, watch
+        self.name, self.versions = name, versions
+        self._folder, self._rollout = folder, rollout
         self._asked = 0
 
     @property
     def folder(self) -> Path:
         """Directory of the artefacts."""
-        return self.journey.volume / NAME
+        return self.journey.volume / self._folder
 
-    def apply(self, version: str, *, replicas: int = 2) -> None:
-        self.journey.kube.apply(manifest(version, replicas), namespace=self.journey.namespace)
+    def apply(self, version: str, *, replicas: int = REPLICAS, rollout: Mapping[str, Any] | None = None) -> None:
+        """`rollout`: another way to roll out than the usual one."""
+        resources = {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+        manifest = {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": self.name},
+            "spec": {
+                "model": {"version": version, "storageUri": f"pvc://models/{self._folder}/{version}"},
+                "runtime": {"resources": resources},
+                "replicas": replicas,
+                "rollout": dict(self._rollout if rollout is None else rollout),
+            },
+        }
+        self.journey.kube.apply(manifest, namespace=self.journey.namespace)
 
     def act(self, action: str) -> None:
         """An action with an id of its own, so that the operator owes the annotation nothing."""
         self._asked += 1
         wish = (f"action={action}", f"action-id={action}-{time.time():.0f}-{self._asked}")
         annotations = [f"slipway.dev/{text}" for text in wish]
-        self.journey.kube.kubectl(
-            "annotate", "--overwrite", f"mdep/{NAME}", f"--namespace={self.journey.namespace}", *annotations
-        )
+        self.kubectl("annotate", "--overwrite", f"mdep/{self.name}", *annotations)
+
+    def kubectl(self, *words: str, timeout_s: float = 60.0) -> str:
+        """Any command in the namespace."""
+        return self.journey.kube.kubectl(*words, f"--namespace={self.journey.namespace}", timeout_s=timeout_s)
 
     def until(self, what: str, holds: Callable[[Any, Any], bool], *, timeout_s: float = 120.0) -> Object:
         """`holds(status, ready condition)`, both about the spec that was applied last."""
@@ -58,7 +86,7 @@ class Service:
         return self.watch.until(what, look, timeout_s=timeout_s)
 
     def serves(self, version: str, *, timeout_s: float = 150.0) -> Object:
-        """This version alone, with both pods."""
+        """This version alone, with all its pods."""
         return self.until(f"serve {version} alone", lambda s, r: is_alone(s, r, version), timeout_s=timeout_s)
 
     def at(self, weight: int, version: str) -> Object:
@@ -76,11 +104,16 @@ class Service:
     def stable(self) -> str:
         """The version that serves now."""
         found = self.watch.until("have a stable revision", lambda item: bool(_stable(item)), timeout_s=60)
-        return next(version for version, revision in VERSIONS.items() if revision == _stable(found))
+        return next(version for version, revision in self.versions.items() if revision == _stable(found))
 
     def other(self) -> str:
-        """The version that does not serve now."""
-        return next(version for version in VERSIONS if version != self.stable())
+        """The first version that does not serve now."""
+        return self.others()[0]
+
+    def others(self) -> tuple[str, ...]:
+        """All versions that do not serve now."""
+        stable = self.stable()
+        return tuple(version for version in self.versions if version != stable)
 
     def settle(self) -> str:
         """End whatever goes on by applying what is stable; returns its version."""
@@ -91,17 +124,24 @@ class Service:
 
     def history(self) -> tuple[tuple[str, str], ...]:
         """(version, outcome) of every rollout that ended, oldest first."""
-        found = self.journey.kube.get(f"mdep/{NAME}", self.journey.namespace)
+        found = self.journey.kube.get(f"mdep/{self.name}", self.journey.namespace)
         entries = ((found or {}).get("status") or {}).get("history") or []
         return tuple((entry["version"], entry["outcome"]) for entry in reversed(entries))
 
+    def address(self) -> str:
+        """Of the client Service: what clients ask."""
+        found = self.journey.kube.get(f"service/{self.name}", self.journey.namespace)
+        if found is None:
+            raise ClusterError(f"there is no Service {self.journey.namespace}/{self.name}")
+        return str(found["spec"]["clusterIP"])
+
     def pods(self, version: str | None = None) -> list[Object]:
         """Ready pods, oldest first: the model's of this version, or the routers."""
-        labels = {names.LABEL_DEPLOYMENT: NAME, names.LABEL_COMPONENT: names.COMPONENT_ROUTER}
+        labels = {names.LABEL_DEPLOYMENT: self.name, names.LABEL_COMPONENT: names.COMPONENT_ROUTER}
         if version is not None:
             labels |= {
                 names.LABEL_COMPONENT: names.COMPONENT_MODEL,
-                names.LABEL_REVISION: str(VERSIONS[version]),
+                names.LABEL_REVISION: str(self.versions[version]),
             }
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         found = self.journey.kube.list("pods", self.journey.namespace, selector)
@@ -124,21 +164,6 @@ class Service:
             answer = self.journey.inside("curl", "-s", "--max-time", "5", address)
             found[str(pod["metadata"]["name"])] = dict(json.loads(answer)["weights"])
         return found
-
-
-def manifest(version: str, replicas: int) -> Object:
-    resources = {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
-    return {
-        "apiVersion": "slipway.dev/v1alpha1",
-        "kind": "ModelDeployment",
-        "metadata": {"name": NAME},
-        "spec": {
-            "model": {"version": version, "storageUri": f"pvc://models/{NAME}/{version}"},
-            "runtime": {"resources": resources},
-            "replicas": replicas,
-            "rollout": {"canary": {"steps": STEPS}, "scaleDownDelaySeconds": SCALE_DOWN_DELAY_S},
-        },
-    }
 
 
 def line_of(status: Any, version: str) -> Any:

@@ -19,7 +19,7 @@ from slipway_runtime.golden import Sample, TensorData, golden_bytes, parse_golde
 from tests.load.background import Load
 from tests.load.senders import GRPC, HTTP_KEPT, PROTOCOLS
 from tests.load.tally import Report
-from tests.survive.service import NAME, VERSIONS, Service
+from tests.survive.service import Service
 
 LARGE_BYTES = 3_000_000
 MAX_ROWS = 1024  # of one request; the packager's default of 64 would refuse the large bodies
@@ -39,16 +39,12 @@ class Traffic:
     """Several load processes that count as one."""
 
     def __init__(self, service: Service, rates: Rates, scratch: Path) -> None:
-        kube = service.journey.kube
-        found = kube.get(f"service/{NAME}", service.journey.namespace)
-        if found is None:
-            raise RuntimeError(f"there is no Service {service.journey.namespace}/{NAME}")
-        address = found["spec"]["clusterIP"]
-        small = {str(number): service.folder / version for version, number in VERSIONS.items()}
+        address = service.address()
+        small = {str(number): service.folder / version for version, number in service.versions.items()}
 
         def load(artefacts: Mapping[str, Path], rate: float, only: Sequence[str]) -> Load:
             http, grpc = f"{address}:8000", f"{address}:8001"
-            return Load.in_cluster(http=http, grpc=grpc, model=NAME, artefacts=artefacts, rate=rate, only=only)
+            return Load.in_cluster(http=http, grpc=grpc, model=service.name, artefacts=artefacts, rate=rate, only=only)
 
         self._loads = (
             load(small, rates.small, PROTOCOLS),

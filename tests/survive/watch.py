@@ -1,4 +1,4 @@
-"""Follows one ModelDeployment and remembers what its conditions said when. Waits for what a caller wants to see in it."""
+"""Follows one ModelDeployment and remembers what its conditions and weights said when. Waits for what a caller wants to see."""
 
 from __future__ import annotations
 
@@ -32,8 +32,16 @@ class Turn:
         return f"{self.type}={self.status}/{self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a revision gets, in percent."""
+
+    weight: int  # asked for
+    verified: int  # confirmed by every router
+
+
 class Watch:
-    """Follows one ModelDeployment; remembers every turn of Ready and Available."""
+    """Follows one ModelDeployment; remembers every turn of Ready and Available, and every change of the shares."""
 
     def __init__(self, journey: Journey, name: str) -> None:
         connection = Connection(kubeconfig=str(journey.local.layout.kubeconfig))
@@ -46,6 +54,7 @@ class Watch:
         self._listener = threading.Thread(target=self._listen, name="watch", daemon=True)
         self.latest: Object | None = None
         self.turns: list[Turn] = []
+        self.shares: list[tuple[float, dict[str, Share]]] = []  # (seconds since the epoch, by revision), from then on
 
     def __enter__(self) -> Self:
         self._follower.start()
@@ -98,3 +107,9 @@ class Watch:
             last = next((old for old in reversed(self.turns) if old.type == type_), None)
             if last is None or (str(last), last.message) != (str(turn), turn.message):
                 self.turns.append(turn)
+        shares = {
+            str(line["revision"]): Share(line.get("weight") or 0, line.get("verifiedWeight") or 0)
+            for line in (found.get("status") or {}).get("revisions") or ()
+        }
+        if not self.shares or self.shares[-1][1] != shares:
+            self.shares.append((time.time(), shares))

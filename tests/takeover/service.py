@@ -22,9 +22,8 @@ SCALE_DOWN_DELAY_S = 3
 
 
 def prepare(journey: Journey, versions: Sequence[str] = tuple(VERSIONS)) -> None:
-    """Train these versions, and break a copy of one. Nothing may be serving them."""
-    for job in [journey.begin_training(version, seed=VERSIONS[version], epochs=2) for version in versions]:
-        journey.finish_training(job)
+    """These versions, trained if they are not there yet, and a broken copy of one, which nothing may be serving."""
+    journey.provide({version: VERSIONS[version] for version in versions})
     break_copy(journey, MODEL, source="2.0.0", target=BROKEN)
 
 

@@ -91,7 +91,9 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         revision, output = model.next_answer()
         await asyncio.sleep(model.delay_s)
         if model.grpc_code is not grpc.StatusCode.OK:
-            await context.abort(model.grpc_code, "the model said no")
+            await context.abort(
+                model.grpc_code, "the model said no", (("x-slipway-revision", model.header or revision),)
+            )
         await context.send_initial_metadata((("x-slipway-revision", model.header or revision),))
         answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=revision)
         answer.outputs.add(name="y", datatype="FP32", shape=list(output.shape))

@@ -15,7 +15,7 @@ from tests.rollouts.pods import most_pods
 from tests.rollouts.prepared import BROKEN, DELAYS
 from tests.survive.killed import Kills
 from tests.survive.scene import Scene, Story
-from tests.survive.service import Service, line_of
+from tests.survive.service import REPLICAS, Service, line_of
 
 HOLD_S = 2.0  # so long at a weight that clients see it
 MIN_READY_S = 6
@@ -126,8 +126,7 @@ def _replace(scene: Scene) -> None:
     service = scene.service
     old, new = service.stable(), service.other()
     service.apply(old, replicas=REPLACED)
-    service.serves(old)
-    service.until(f"have {REPLACED} pods", lambda status, _: status["replicas"] == REPLACED)
+    _has(service, REPLACED)
     steps = [{"setWeight": 10}, {"pause": {"durationSeconds": 3}}, {"setWeight": 50}]
     rollout = {**DELAYS, "placement": "Replace", "canary": {"steps": steps}}
     with most_pods(service) as pods:
@@ -137,7 +136,7 @@ def _replace(scene: Scene) -> None:
         pods.most == REPLACED, f"{pods.most} pods at one time, expected {REPLACED}, those on their way out included"
     )
     service.apply(new)
-    service.until("have two pods", lambda status, ready: status["replicas"] == 2 and ready["status"] == "True")
+    _has(service, REPLICAS)
 
 
 def _scale(scene: Scene) -> None:
@@ -223,6 +222,11 @@ def _given_up(service: Service, reason: str, *, alone: str) -> None:
 
     service.until(f"say {reason} and keep {alone} alone", holds)
     service.settle()
+
+
+def _has(service: Service, pods: int) -> None:
+    """So many, all ready."""
+    service.until(f"have {pods} pods", lambda status, ready: status["replicas"] == pods and ready["status"] == "True")
 
 
 def _weight_changes(service: Service, version: str, since: float) -> list[tuple[float, int]]:

@@ -7,7 +7,7 @@ python -m tests.rollouts bad                   canaries that are bad, each in it
 
 prepared  the service, its versions and their revisions     chapters   what is done in each, and what must come of it
 pods      how many pods there were at most                  telling    chapters under one load → counts by chapter
-models    versions that are bad, made in a Job              bad        one bad canary under load → what the clients saw
+models    versions that are bad, made in a Job by faulty    bad        one bad canary under load → what the clients saw
 evidence  every answer and every weight → the moments       report     tables, for a terminal and as JSON
 
 tests/takeover tells the first rollouts of a newcomer, tests/survive what faults cost; their parts are used here.

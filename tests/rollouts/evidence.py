@@ -21,7 +21,7 @@ class Cost:
     """One bad canary. Moments are seconds since the epoch; None: there was none."""
 
     requests: int
-    by_canary: int  # answers, good or bad
+    by_canary: int  # answers, good or bad, and requests without any answer that were sent while it had a share
     hurt: int  # bad answers, whoever gave them
     elsewhere: int  # of them those that the canary did not give
     late: int  # answers of the canary to what was sent after 0 % was confirmed
@@ -62,17 +62,25 @@ def cost(
     def is_bad(line: Line) -> bool:
         return line.is_bad or (slow and line.revision == canary and line.seconds > limit_s)
 
-    bad = [line for line in lines if is_bad(line)]
-    of_canary = [line for line in lines if line.revision == canary]
     zero = _zero(shares, canary, decided)
-    seen = [line.ended for line in bad if line.revision == canary]
+    begin = _first_share(shares, canary)
+
+    def is_canarys(line: Line) -> bool:
+        """What is never answered does not say whose it was: while the canary has a share, it is held to be its own, and the
+        share tells if that was too much."""
+        nameless = line.revision is None and begin is not None and begin <= line.due <= (zero or line.due)
+        return line.revision == canary or nameless
+
+    bad = [line for line in lines if is_bad(line)]
+    of_canary = [line for line in lines if is_canarys(line)]
+    seen = [line.ended for line in bad if is_canarys(line)]
     known = [at for at in seen if decided is None or at <= decided]
     while_shared = [line for line in lines if of_canary and of_canary[0].due <= line.due <= of_canary[-1].due]
     return Cost(
         requests=len(lines),
         by_canary=len(of_canary),
         hurt=len(bad),
-        elsewhere=sum(1 for line in bad if line.revision != canary),
+        elsewhere=sum(1 for line in bad if not is_canarys(line)),
         late=sum(1 for line in of_canary if zero is not None and line.due > zero),
         share_percent=100 * len(of_canary) / max(1, len(while_shared)),
         median_ms=(
@@ -95,6 +103,13 @@ def _zero(shares: Shares, canary: str, decided: float | None) -> float | None:
         if at >= decided and (share is None or not (share.weight or share.verified)):
             return at
     return None
+
+
+def _first_share(shares: Shares, canary: str) -> float | None:
+    given = (
+        at for at, found in shares if (share := found.get(canary)) is not None and (share.weight or share.verified)
+    )
+    return next(given, None)
 
 
 def _median_ms(lines: Sequence[Line], wanted: Callable[[Line], bool]) -> float:

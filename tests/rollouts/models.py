@@ -29,7 +29,7 @@ SCRIPT = Path(__file__).parent / "faulty.py"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     error_share: float = 0.05
-    extra_ms: float = 25.0  # of one core, beside a good answer's few
+    extra_ms: float = 12.0  # of one core; on an idle machine a good answer takes six
 
 
 def make(journey: Journey, folder: str, faults: Faults | None = None) -> None:

@@ -52,8 +52,15 @@ def test_moments_run_from_the_first_and_from_the_last_bad_answer_before_the_deci
 
 def test_a_bad_answer_that_the_canary_did_not_give_hurts_others() -> None:
     assert found([*steady(), line(15.01, "1", failed=True)]).elsewhere == 1
-    nobody = Line(due=15.01, ended=15.02, revision=None, failed=True, wrong=False)
-    assert found([*steady(), nobody]).elsewhere == 1, "an answer that does not say whose it is counts as stable's"
+
+
+def test_a_request_without_an_answer_is_the_canarys_only_while_it_has_a_share() -> None:
+    def unanswered(due: float) -> Line:
+        return Line(due=due, ended=due + 10.0, revision=None, failed=True, wrong=False)
+
+    during, before, after = (found([*steady(), unanswered(due)]) for due in (15.01, 9.0, 21.5))
+    assert (during.hurt, during.by_canary, during.elsewhere) == (1, 11, 0)
+    assert (before.elsewhere, after.elsewhere) == (1, 1)
 
 
 def test_an_answer_of_the_canary_to_what_was_sent_after_zero_is_late() -> None:

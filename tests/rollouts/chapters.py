@@ -20,6 +20,7 @@ from tests.survive.service import REPLICAS, Service, line_of
 HOLD_S = 2.0  # so long at a weight that clients see it
 MIN_READY_S = 6
 REPLACED = 3  # pods, so that two serve while one is replaced
+ONE_BY_ONE_S = 300.0  # each loads only when the one before it has gone
 
 
 def _promote(scene: Scene) -> None:

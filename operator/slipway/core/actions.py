@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from slipway.api import names
 from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import Analysis, Bake, Golden, JsonObject, Parity, Pause
+from slipway.core.trial import Target, takes_no_steps
+from slipway.core.steps import promote_step, skip_steps
+from slipway.core.endings import reject
 from slipway.core import rollout as machine
 from slipway.core.record import USED_ACTIONS_LIMIT, LastAction, Record, Rejection
-from slipway.core.rollout import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +104,17 @@ def _promote(record: Record, target: Target) -> Record:
     waits = Pause | Analysis | Golden | Parity | Bake
     if state is None or not is_open or not isinstance(steps[state.step], waits):
         raise Refusal("no pause is open")
-    return machine.promote_step(record, target.now)
+    return promote_step(record, target.now)
 
 
 def _promote_full(record: Record, target: Target) -> Record:
     """Skips every step that is left. Capacity still comes before weight."""
     state = record.rollout
-    if state is None or machine.takes_no_steps(state):
+    if state is None or takes_no_steps(state):
         raise Refusal("no rollout with steps is under way")
     if state.held:
         raise Refusal("the rollout is held; resume it first")
-    return machine.skip_steps(record, target.rollout, target.now)
+    return skip_steps(record, target.rollout, target.now)
 
 
 def _abort(record: Record, target: Target) -> Record:
@@ -122,7 +124,7 @@ def _abort(record: Record, target: Target) -> Record:
     if record.stable is None:
         raise Refusal("there is no stable revision to go back to")
     message = f"revision {record.rollout.revision} was aborted by hand"
-    return machine.reject(record, target, Cause(reason=Reason.ABORTED, message=message))
+    return reject(record, target, Cause(reason=Reason.ABORTED, message=message))
 
 
 def _pause(record: Record, target: Target) -> Record:

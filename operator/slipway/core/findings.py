@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from slipway.api.status import Kind
 from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
+from slipway.core.trial import takes_no_steps
 from slipway.core import comparison, stages, traffic
-from slipway.core import rollout as machine
 from slipway.core.diagnosis import is_ready, is_terminating, stands_for_s
 from slipway.core.facts import Facts
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
@@ -149,7 +149,7 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
     if state is None:
         return None
     stage, message, until = stages.describe(outcome.after, facts.spec.rollout, paused=facts.spec.paused)
-    steps = 0 if machine.takes_no_steps(state) else len(facts.spec.rollout.steps)
+    steps = 0 if takes_no_steps(state) else len(facts.spec.rollout.steps)
     peaks = _peaks(outcome)
     return RolloutReport(
         stage=stage,

@@ -21,7 +21,7 @@ from slipway.api.parse import parse_storage_uri
 from slipway.api.status import shorten
 from slipway.api.types import Gate, Golden, Json, JsonObject, Parity, Platform, Rollout
 from slipway.build.gate_job import GateJob, Subject, build_gate_job
-from slipway.core import rollout as machine
+from slipway.core.trial import step_hash, takes_no_steps
 from slipway.core.diagnosis import diagnose, has_ended, parse_report
 from slipway.core.record import GateResult, Record
 from slipway.core.revisions import Revision
@@ -51,10 +51,10 @@ def under_way(record: Record, rollout: Rollout, deployment: str) -> Run | None:
     state, stable = record.rollout, record.stable
     if state is None or stable is None or state.paused_at is None or state.rewinding:
         return None
-    if machine.takes_no_steps(state) or state.step >= len(rollout.steps):
+    if takes_no_steps(state) or state.step >= len(rollout.steps):
         return None
     step = rollout.steps[state.step]
-    if not isinstance(step, Golden | Parity) or state.step_hash != machine.step_hash(rollout):
+    if not isinstance(step, Golden | Parity) or state.step_hash != step_hash(rollout):
         return None
     attempt = f"{state.started_at.isoformat()} {state.step_hash} {state.step} {state.paused_at.isoformat()}"
     name = names.gate_job_name(deployment, state.revision, hashlib.sha256(attempt.encode()).hexdigest()[:8])

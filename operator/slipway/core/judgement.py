@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Pause, SetMirrorRoute, Spec
+from slipway.core.trial import takes_no_steps
 from slipway.core import placement, stages
-from slipway.core import rollout as machine
 from slipway.core.beside import takes_copies
 from slipway.core.children import Owned
 from slipway.core.diagnosis import container_is_running, diagnose, is_ready
@@ -117,7 +117,7 @@ def _lacks_mirror(evidence: Evidence, state: RolloutState) -> Cause | None:
     """The rollout waits at this step for a person: going on would leave out what may be the step that protects."""
     steps = evidence.spec.rollout.steps
     if (
-        machine.takes_no_steps(state)
+        takes_no_steps(state)
         or state.step >= len(steps)
         or takes_copies(evidence.revisions.get(state.revision))
     ):
@@ -223,7 +223,7 @@ def pause_cause(evidence: Evidence) -> Cause | None:
     state, steps = evidence.record.rollout, evidence.spec.rollout.steps
     if state is not None and state.held:
         return _held(evidence)
-    if state is None or state.paused_at is None or machine.takes_no_steps(state) or state.step >= len(steps):
+    if state is None or state.paused_at is None or takes_no_steps(state) or state.step >= len(steps):
         return None
     step = steps[state.step]
     if state.inconclusive or (isinstance(step, Pause) and step.duration_s is None):

@@ -14,6 +14,7 @@ from slipway.api.status import Cause, Reason
 from slipway.api.types import JsonObject, Placement
 from slipway.build.envoy_routes import RouteFiles
 from slipway.build.route_table import Beside
+from slipway.core.trial import Target, Trial, aim_weight
 from slipway.core import actions as wishes
 from slipway.core import beside, comparison, gates, placement, recreate, traffic
 from slipway.core import children as kids
@@ -245,9 +246,9 @@ class _Pass(Facts):
             return before
         return watching.written(before, seen, weight=weight, now=now)
 
-    def _target(self) -> machine.Target:
+    def _target(self) -> Target:
         wanted, stable = spec_hash(self.snapshot.resource), self.revisions.get(self.before.stable or 0)
-        return machine.Target(
+        return Target(
             spec_hash=wanted,
             update=self.update,
             versions={number: revision.version for number, revision in self.revisions.items()},
@@ -274,11 +275,11 @@ class _Pass(Facts):
 
     def _trial(
         self, record: Record, confirmation: traffic.Confirmation | None, seen: watching.Watch | None
-    ) -> machine.Trial:
+    ) -> Trial:
         assert record.rollout is not None  # the caller has checked it
         number = record.rollout.revision
         confirmed = confirmation is not None and confirmation.complete
-        return machine.Trial(
+        return Trial(
             needed=self._needed(record),
             ready=self.standing.get(number, 0),
             cause=self.troubles.get(number),
@@ -292,7 +293,7 @@ class _Pass(Facts):
         state = record.rollout
         if state is None:
             return traffic.Aim(revision=record.stable, weight=100, needed_members=1)
-        weight = machine.aim_weight(state, self.spec.rollout)
+        weight = aim_weight(state, self.spec.rollout)
         if self._is_held(record):
             if not record.is_routed(state.revision):
                 return traffic.Aim(revision=None, weight=0, needed_members=1)
@@ -329,7 +330,7 @@ class _Pass(Facts):
         """Pods that the present step of the revision on trial needs."""
         state, rollout = record.rollout, self.spec.rollout
         assert state is not None  # the caller has checked it
-        aim = machine.aim_weight(state, rollout)
+        aim = aim_weight(state, rollout)
         return wanted_pods(record, rollout, self.spec.replicas, aim, state.revision)
 
     def _is_held(self, record: Record) -> bool:

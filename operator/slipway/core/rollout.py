@@ -20,32 +20,16 @@ Stable changes in one place only: when every router confirmed the revision at 10
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
-from slipway.api.status import Cause, Reason, rfc3339
-from slipway.api.types import (
-    Analysis,
-    AtDeadline,
-    Bake,
-    Golden,
-    HeaderMatch,
-    Parity,
-    Placement,
-    Rollout,
-    SetCanaryScale,
-    SetHeaderRoute,
-    SetMirrorRoute,
-    SetWeight,
-    Step,
-    Strategy,
-)
-from slipway.core import beside, comparison, placement
-from slipway.core.comparison import Finding
-from slipway.core.record import GateResult, HistoryEntry, Record, Rejection, Retiring, RolloutState
+from slipway.api.status import Cause, Reason
+from slipway.api.types import AtDeadline, Golden, Placement, Rollout, Strategy
+from slipway.core import comparison, placement
+from slipway.core.endings import end, reject
+from slipway.core.record import Record, RolloutState
+from slipway.core.steps import take_step
+from slipway.core.trial import Target, Trial, step_hash, takes_no_steps
 
 # Waiting does not mend these: the bytes, or what Triton says of them, stay the same.
 _FINAL = {
@@ -57,74 +41,13 @@ _FINAL = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What a pass knows of the revision that the rollout is about."""
-
-    needed: int  # ready pods that its present step needs
-    ready: int
-    cause: Cause | None  # why its pods are not all ready
-    verified_weight: int  # percent that every router confirms, 0 unless the table is confirmed
-    table_confirmed: bool
-    found: tuple[Finding, ...] = ()  # what the counts say of it compared with stable, now
-    gate: GateResult | None = None  # of the present step, as an earlier pass wrote it
-    alone: bool = False  # stable was stopped for it: nothing else can answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What the spec asks for now."""
-
-    spec_hash: str
-    update: int | None  # its revision, None while it cannot be frozen
-    versions: Mapping[int, str]  # revision → the user's label
-    hashes: Mapping[int, str]  # revision → hash of the spec that it was frozen from
-    rollout: Rollout
-    replicas: int  # spec.replicas
-    paused: bool  # spec.paused
-    outdated: bool  # the profile moved on since `update` was frozen
-    refreshes: bool  # `update` was frozen anew from the very spec that stable has
-    now: datetime
-
-
-def step_hash(rollout: Rollout) -> str:
-    """Names the list of steps: an edit restarts at step 0."""
-    text = json.dumps([_step_text(step) for step in rollout.steps])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _step_text(step: Step) -> str:
-    if isinstance(step, SetCanaryScale):
-        return f"scale {step.replicas} {step.percent}"
-    if isinstance(step, Bake):
-        return f"bake {step.duration_s}"
-    if isinstance(step, SetHeaderRoute):
-        return f"header route {step.name} {_match_text(step.match)}"
-    if isinstance(step, SetMirrorRoute):
-        return f"mirror {step.name} {step.percentage} {[_match_text(entry) for entry in step.match]}"
-    if isinstance(step, Analysis):
-        return f"analysis {step.min_requests} {step.max_duration_s} {step.on_inconclusive}"
-    if isinstance(step, Golden):
-        ranked = f"{step.top_k.output} {step.top_k.count}" if step.top_k is not None else None
-        words = (step.config_map, step.rtol, step.atol, ranked, step.max_duration_s, step.on_inconclusive)
-        return f"golden {words}"
-    if isinstance(step, Parity):
-        limits = (step.max_mismatch_percent, step.max_argmax_flips_percent, step.max_duration_s, step.on_inconclusive)
-        return f"parity {(step.config_map, step.rtol, step.atol, *limits)}"
-    return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
-
-
-def _match_text(match: Iterable[HeaderMatch]) -> list[tuple[str, str, str]]:
-    return [(item.name, item.kind, item.value) for item in match]
-
-
 def retarget(record: Record, target: Target) -> Record:
     """Follow what the spec asks for now."""
     update = target.update
     if record.rejected is not None and record.rejected.spec_hash != target.spec_hash:
         record = replace(record, rejected=None)  # leaving a version makes coming back a new request
         if record.rollout is not None and record.rollout.direct and record.stable is not None:
-            record = _end(record, "Superseded", "another spec was applied", target)
+            record = end(record, "Superseded", "another spec was applied", target)
     if record.rejected is not None:
         return record  # stable stays, or a rollback is on its way
     if update is None:
@@ -134,7 +57,7 @@ def retarget(record: Record, target: Target) -> Record:
         reverted = update == record.stable
         outcome = "Reverted" if reverted else "Superseded"
         why = "the spec went back to stable" if reverted else f"revision {update} was applied"
-        record = _end(record, outcome, why, target)
+        record = end(record, outcome, why, target)
     if record.rollout is None and update != record.stable:
         window = update in window_of(record, target.rollout)
         judged = any(isinstance(step, Golden) for step in target.rollout.steps)
@@ -174,25 +97,6 @@ def begin(record: Record, revision: int, target: Target, *, direct: bool, window
     )
 
 
-def aim_weight(state: RolloutState, rollout: Rollout) -> int:
-    """Percent that the completed steps and the present one ask for."""
-    if state.rewinding:
-        return 0
-    if takes_no_steps(state) or state.step >= len(rollout.steps):
-        return 100
-    if state.window:
-        return 0  # golden first, then everything
-    if isinstance(rollout.steps[state.step], Bake):
-        return 100
-    weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
-    return weights[-1] if weights else 0
-
-
-def takes_no_steps(state: RolloutState) -> bool:
-    """Everything at once, when its pods can carry it."""
-    return state.direct or state.recreate
-
-
 def advance(record: Record, target: Target, trial: Trial) -> Record:
     """One pass of the rollout under way. From most to least severe: failure, deadline, a person's hold, edited steps, the
     step itself."""
@@ -216,7 +120,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     if state.rewinding:
         done = trial.table_confirmed and record.weight_of(state.revision) == 0
         return replace(record, rollout=replace(state, rewinding=False)) if done else record
-    return _step(record, state, target, trial)
+    return take_step(record, state, target, trial)
 
 
 def _clock(state: RolloutState, trial: Trial, now: datetime) -> RolloutState:
@@ -261,203 +165,8 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
     return Cause(reason=Reason.PROGRESS_DEADLINE_EXCEEDED, message=message)
 
 
-def _step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
-    rollout, now = target.rollout, target.now
-    if state.window and (ahead := _golden_from(state.step, rollout)) != state.step and not takes_no_steps(state):
-        return replace(record, rollout=replace(state, step=ahead))
-    if takes_no_steps(state) or state.step >= len(rollout.steps):
-        # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.
-        whole = record.stable is None or trial.ready >= trial.needed
-        if whole and trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100:
-            return _promote(record, state, target, trial)
-        return record
-    step = rollout.steps[state.step]
-    if isinstance(step, SetWeight):
-        reached = (
-            record.weight_of(state.revision) == step.weight
-            and trial.table_confirmed
-            and (step.weight == 0 or trial.verified_weight == step.weight)
-            and trial.ready >= trial.needed
-        )
-        return _to_step(record, state, now) if reached else record
-    if isinstance(step, SetCanaryScale):
-        # In the table too, so that whoever looks at the pause that follows can ask it by header.
-        there = trial.ready >= trial.needed and trial.table_confirmed and record.is_routed(state.revision)
-        return _to_step(record, state, now) if there else record
-    if isinstance(step, Bake):
-        return _bake(record, state, step, target, trial)
-    if isinstance(step, SetHeaderRoute | SetMirrorRoute):
-        in_force = trial.table_confirmed and record.beside == beside.asked(state, rollout)
-        there = trial.ready >= trial.needed and record.is_routed(state.revision)
-        return _to_step(record, state, now) if in_force and (there or _ends_route(step)) else record
-    if state.paused_at is None:
-        # A pause before any weight still waits until the pods are there: it is for looking at them.
-        return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
-    if isinstance(step, Analysis):
-        return _analyse(record, state, step, target, trial)
-    if isinstance(step, Golden | Parity):
-        return _pass_gate(record, state, step, target, trial)
-    if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
-        return _to_step(record, state, now)
-    return record
-
-
-def _bake(record: Record, state: RolloutState, step: Bake, target: Target, trial: Trial) -> Record:
-    """Everything is its own, verified; what is seen of it from now on is compared with what stable had before."""
-    if state.paused_at is not None:
-        is_over = target.now >= state.paused_at + timedelta(seconds=step.duration_s)
-        return _to_step(record, state, target.now) if is_over else record
-    carries = trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100
-    if not carries or trial.ready < trial.needed:
-        return record
-    so_far = {entry.metric: entry.evidence.canary for entry in trial.found}
-    watch = record.watch.baking(so_far) if record.watch is not None else None
-    return replace(record, rollout=replace(state, paused_at=target.now), watch=watch)
-
-
-def _ends_route(step: SetHeaderRoute | SetMirrorRoute) -> bool:
-    return step.percentage == 0 if isinstance(step, SetMirrorRoute) else not step.match
-
-
-def _golden_from(index: int, rollout: Rollout) -> int:
-    """The next golden step from here on; the number of steps if there is none."""
-    found = (place for place, step in enumerate(rollout.steps) if place >= index and isinstance(step, Golden))
-    return next(found, len(rollout.steps))
-
-
-def _analyse(record: Record, state: RolloutState, step: Analysis, target: Target, trial: Trial) -> Record:
-    """Passed, or time is over without a verdict: no data is never success, unless the user says so."""
-    assert state.paused_at is not None  # the caller has checked it
-    if state.inconclusive:
-        return record  # a person's turn, whatever comes in later
-    if comparison.passes(trial.found):
-        return _to_step(record, state, target.now)
-    if target.now < state.paused_at + timedelta(seconds=step.max_duration_s):
-        return record
-    if step.on_inconclusive == "Promote":
-        return _to_step(record, state, target.now)
-    if step.on_inconclusive == "Abort":
-        message = f"no verdict within {step.max_duration_s} s: {comparison.shortage(trial.found)}"
-        return reject(record, target, Cause(reason=Reason.ANALYSIS_INCONCLUSIVE, message=message))
-    return replace(record, rollout=replace(state, inconclusive=True))
-
-
-def _pass_gate(record: Record, state: RolloutState, step: Golden | Parity, target: Target, trial: Trial) -> Record:
-    """Goes on with what an earlier pass has written down. A failed gate has been seen before any step is."""
-    if trial.gate is None or state.inconclusive:
-        return record
-    if trial.gate.verdict == "Passed" or step.on_inconclusive == "Promote":
-        return _to_step(record, state, target.now)
-    if step.on_inconclusive == "Abort":
-        return reject(record, target, Cause(reason=Reason.GATE_INCONCLUSIVE, message=trial.gate.message))
-    return replace(record, rollout=replace(state, inconclusive=True))
-
-
-def _to_step(record: Record, state: RolloutState, now: datetime) -> Record:
-    after = replace(state, step=state.step + 1, paused_at=None, inconclusive=False, progress_at=now)
-    return replace(record, rollout=after, gate=None)
-
-
-def promote_step(record: Record, now: datetime) -> Record:
-    """A person ends the open pause."""
-    assert record.rollout is not None  # the caller has checked it
-    return _to_step(record, record.rollout, now)
-
-
-def skip_steps(record: Record, rollout: Rollout, now: datetime) -> Record:
-    """A person trusts the revision: all traffic next, as soon as its pods can carry it."""
-    state = record.rollout
-    assert state is not None  # the caller has checked it
-    last = replace(state, step=len(rollout.steps), step_hash=step_hash(rollout), rewinding=False, progress_at=now)
-    return replace(record, rollout=replace(last, paused_at=None, inconclusive=False), gate=None)
-
-
 def hold(record: Record, now: datetime, *, held: bool) -> Record:
     """A person stops the rollout where it is, or lets it go on; the deadline's clock stands meanwhile."""
     state = record.rollout
     assert state is not None  # the caller has checked it
     return replace(record, rollout=replace(state, held=held, late="", progress_at=now))
-
-
-def _promote(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
-    old = record.stable
-    rolled_back = record.rejected is not None
-    outcome = "RolledBack" if rolled_back else "Promoted"
-    why = _why_promoted(record, state, trial)
-    holds = not rolled_back and not state.recreate  # after a Recreate it has no pods that could be a way back
-    retiring = record.retiring if old is None else (*record.retiring, Retiring(revision=old, hold=holds))
-    others = [
-        Retiring(revision=entry.revision)
-        for entry in record.routed
-        if entry.revision not in (state.revision, old) and record.retires(entry.revision) is None
-    ]
-    return replace(
-        record,
-        stable=state.revision,
-        previous=old if old is not None and not rolled_back else record.previous if not rolled_back else None,
-        rollout=None,
-        watch=None,
-        gate=None,
-        retiring=(*retiring, *others),
-        # What a person took back is no version to return to without a look.
-        served={
-            **{number: moment for number, moment in record.served.items() if not (rolled_back and number == old)},
-            state.revision: rfc3339(target.now),
-        },
-    ).with_history(_entry(state, outcome, why, target))
-
-
-def _why_promoted(record: Record, state: RolloutState, trial: Trial) -> str:
-    if record.rejected is not None:
-        return record.rejected.message
-    if state.recreate:
-        return "recreated, 100 % verified"
-    if state.window:
-        skipped = "no steps" if state.direct else "no steps but golden"
-        return f"it was stable within spec.rollout.rollbackWindow: {skipped}, 100 % verified"
-    figures = comparison.summary(trial.found) if record.watch is not None else ""
-    return "every step passed, 100 % verified" + (f"; {figures}" if figures else "")
-
-
-def reject(record: Record, target: Target, cause: Cause) -> Record:
-    """Give the revision up: its share goes to stable at once, and its spec is not tried again unasked."""
-    assert record.rollout is not None  # the caller has checked it
-    if record.rollout.direct and record.rejected is not None:
-        # A rollback that failed or was aborted: the spec's own revision is still stable, and nothing is wrong with it.
-        return replace(_end(record, "Aborted", cause.message, target), rejected=None)
-    if target.refreshes:
-        # Stable has the same spec, so the spec is not what failed: it is served, and only this attempt is given up.
-        withdrawn = (*record.withdrawn, record.rollout.revision)
-        return replace(_end(record, "Aborted", cause.message, target), withdrawn=withdrawn)
-    rejection = Rejection(
-        # Its own spec's: the present one may be newer, and is then not what failed.
-        spec_hash=target.hashes.get(record.rollout.revision, target.spec_hash),
-        revision=record.rollout.revision,
-        reason=cause.reason.text,
-        message=cause.message,
-        at=target.now,
-    )
-    return replace(_end(record, "Aborted", cause.message, target), rejected=rejection)
-
-
-def _end(record: Record, outcome: str, why: str, target: Target) -> Record:
-    """The rollout is over without a promotion; its revision begins to leave."""
-    state = record.rollout
-    assert state is not None  # every caller has checked it
-    ended = replace(record, rollout=None, watch=None)
-    if state.revision != record.stable:
-        leaves = Retiring(revision=state.revision, aborted=outcome == "Aborted", alone=state.recreate)
-        ended = replace(ended, retiring=(*record.retiring, leaves))
-    return ended.with_history(_entry(state, outcome, why, target))
-
-
-def _entry(state: RolloutState, outcome: str, why: str, target: Target) -> HistoryEntry:
-    return HistoryEntry(
-        revision=state.revision,
-        version=target.versions.get(state.revision, ""),
-        outcome=outcome,
-        started_at=state.started_at,
-        ended_at=target.now,
-        reason=why[:512],
-        gap_s=state.gap_s,
-    )

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from slipway.api import names
 from slipway.api.status import Cause, Reason, rfc3339
 from slipway.api.types import Analysis, Bake, Golden, JsonObject, Parity, Pause
-from slipway.core.trial import Target, takes_no_steps
-from slipway.core.steps import promote_step, skip_steps
-from slipway.core.endings import reject
 from slipway.core import rollout as machine
+from slipway.core.endings import reject
 from slipway.core.record import USED_ACTIONS_LIMIT, LastAction, Record, Rejection
+from slipway.core.steps import promote_step, skip_steps
+from slipway.core.trial import Target, takes_no_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from slipway.api.status import Kind
 from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
-from slipway.core.trial import takes_no_steps
 from slipway.core import comparison, stages, traffic
 from slipway.core.diagnosis import is_ready, is_terminating, stands_for_s
 from slipway.core.facts import Facts
@@ -21,6 +20,7 @@ from slipway.core.questions import router_pods
 from slipway.core.record import Record
 from slipway.core.report import Findings, RevisionReport, RolloutReport
 from slipway.core.retire import next_look_s
+from slipway.core.trial import takes_no_steps
 
 PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without an event for us
 FAILURE_RECHECK_S = 15.0  # a pod that failed may be mended from outside

@@ -21,10 +21,10 @@ from slipway.api.parse import parse_storage_uri
 from slipway.api.status import shorten
 from slipway.api.types import Gate, Golden, Json, JsonObject, Parity, Platform, Rollout
 from slipway.build.gate_job import GateJob, Subject, build_gate_job
-from slipway.core.trial import step_hash, takes_no_steps
 from slipway.core.diagnosis import diagnose, has_ended, parse_report
 from slipway.core.record import GateResult, Record
 from slipway.core.revisions import Revision
+from slipway.core.trial import step_hash, takes_no_steps
 from slipway.errors import SpecError
 
 REPORT_SCHEMA_VERSION = 1

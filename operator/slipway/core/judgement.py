@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Pause, SetMirrorRoute, Spec
-from slipway.core.trial import takes_no_steps
 from slipway.core import placement, stages
 from slipway.core.beside import takes_copies
 from slipway.core.children import Owned
@@ -17,6 +16,7 @@ from slipway.core.record import Record, RolloutState
 from slipway.core.recreate import why_nothing_answers
 from slipway.core.revisions import Revision
 from slipway.core.traffic import Confirmation
+from slipway.core.trial import takes_no_steps
 
 # Not VerifyingTraffic: it passes in a moment, and would be two writes of status for each route.
 _LASTING_DOUBTS = {
@@ -116,11 +116,7 @@ def _outlook(evidence: Evidence) -> str:
 def _lacks_mirror(evidence: Evidence, state: RolloutState) -> Cause | None:
     """The rollout waits at this step for a person: going on would leave out what may be the step that protects."""
     steps = evidence.spec.rollout.steps
-    if (
-        takes_no_steps(state)
-        or state.step >= len(steps)
-        or takes_copies(evidence.revisions.get(state.revision))
-    ):
+    if takes_no_steps(state) or state.step >= len(steps) or takes_copies(evidence.revisions.get(state.revision)):
         return None
     step = steps[state.step]
     if not isinstance(step, SetMirrorRoute) or step.percentage == 0:

@@ -14,7 +14,6 @@ from slipway.api.status import Cause, Reason
 from slipway.api.types import JsonObject, Placement
 from slipway.build.envoy_routes import RouteFiles
 from slipway.build.route_table import Beside
-from slipway.core.trial import Target, Trial, aim_weight
 from slipway.core import actions as wishes
 from slipway.core import beside, comparison, gates, placement, recreate, traffic
 from slipway.core import children as kids
@@ -36,6 +35,7 @@ from slipway.core.revisions import spec_hash
 from slipway.core.salvage import salvage
 from slipway.core.sizes import Fleet, sizes
 from slipway.core.snapshot import RouterView, Snapshot
+from slipway.core.trial import Target, Trial, aim_weight
 from slipway.errors import SpecError
 
 DELETION_RECHECK_S = 2.0
@@ -273,9 +273,7 @@ class _Pass(Facts):
         refusal = replace(record.last_action, result="Rejected", message=self.obstacle.message)
         return replace(ended, last_action=refusal)
 
-    def _trial(
-        self, record: Record, confirmation: traffic.Confirmation | None, seen: watching.Watch | None
-    ) -> Trial:
+    def _trial(self, record: Record, confirmation: traffic.Confirmation | None, seen: watching.Watch | None) -> Trial:
         assert record.rollout is not None  # the caller has checked it
         number = record.rollout.revision
         confirmed = confirmation is not None and confirmation.complete

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slipway.api.types import Placement, Rollout
-from slipway.core.trial import aim_weight
 from slipway.core.capacity import pods_for, scaled_to, stable_keeps, wanted_pods
 from slipway.core.record import Record
+from slipway.core.trial import aim_weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

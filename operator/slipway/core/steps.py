@@ -1,9 +1,9 @@
 """The present step of a rollout: what it waits for, and when the next one begins.
 
-    setWeight         the share is verified on every router, by ready pods     setHeaderRoute, setMirrorRoute   in force everywhere
-    setCanaryScale    so many pods are ready, and can be asked by header       golden, parity                    the Job's verdict is on record
-    pause             the time is over, or a person says so                    analysis                          every metric passes
-    bake              everything is its own for so long, stable stays whole    after the last                    100 % verified: promoted
+setWeight         the share is verified on every router, by ready pods     setHeaderRoute, setMirrorRoute   in force everywhere
+setCanaryScale    so many pods are ready, and can be asked by header       golden, parity                    the Job's verdict is on record
+pause             the time is over, or a person says so                    analysis                          every metric passes
+bake              everything is its own for so long, stable stays whole    after the last                    100 % verified: promoted
 """
 
 from __future__ import annotations

@@ -173,9 +173,10 @@ class _Pass(Facts):
         if self.new is not None:
             record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
         record, gate = self._gated(record)
-        seen = None
+        seen = watch = None
         if record.rollout is not None:
             record = self._watched(record, confirmation)
+            watch = record.watch
             seen = self._seen(record)
             trial = replace(self._trial(record, confirmation, seen), gate=gate)
             record = machine.advance(record, target, trial)
@@ -189,7 +190,8 @@ class _Pass(Facts):
         if not _same_table(self.before, record):
             record = replace(record, changed_at=now)
         if seen is not None and record.watch is not None:
-            seen = replace(seen, baked_from=record.watch.baked_from)
+            if watch is None or record.watch.baked_from != watch.baked_from:  # the bake began in this pass
+                seen = replace(seen, baked_from=record.watch.baked_from)
             record = replace(record, watch=self._written(record, record.watch, seen, confirmation))
         if record != self.before:
             record = replace(record, generation=self.snapshot.resource["metadata"]["generation"])

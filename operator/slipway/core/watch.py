@@ -152,7 +152,9 @@ def advanced(watch: Watch, judging: Judging, views: Iterable[RouterView]) -> Wat
     if judging.latency is not None and limit_ms is None and all(view.answer is not None for view in views):
         limit_ms = judging.latency.max_ms or threshold(watch.stable, judging.latency.percentile, views)
     fixed_ms = judging.latency.max_ms if judging.latency is not None else None
-    now = replace(watch, evidence=evidence, threshold_ms=limit_ms, fixed_ms=fixed_ms)
+    # What is counted anew has no beginning of a bake any more.
+    baked_from = {metric: counts for metric, counts in watch.baked_from.items() if metric in watch.evidence}
+    now = replace(watch, evidence=evidence, threshold_ms=limit_ms, fixed_ms=fixed_ms, baked_from=baked_from)
     if limit_ms != watch.threshold_ms:
         marks = _marks(now, views)
     present = {view.key for view in views}

@@ -157,3 +157,31 @@ def test_the_begin_of_a_bake_survives_a_restart_and_records_of_earlier_releases_
     assert old is not None
     assert old.watch is not None
     assert old.watch.baked_from == {}
+
+
+def test_a_limit_that_changes_in_the_bake_is_counted_anew_and_not_held_against_what_was_before() -> None:
+    it = baking({"setWeight": 50}, analysis={"latency": {"maxMilliseconds": 500}})
+    for _ in range(20):
+        it.serve(100, bad=OUTCOMES)
+        it.run_pass()
+        it.follow()
+    assert set(it.state()["watch"]["bakedFrom"]) == {"errors", "latency"}
+    fields = dict(it.resource["spec"]["rollout"])
+    it.edit(rollout={**fields, "analysis": {"latency": {"maxMilliseconds": 50}}})
+    for _ in range(3):
+        it.run_pass()
+        it.follow()
+        it.serve(100, bad=OUTCOMES)
+    assert condition(it) == ("False", "RollingOut")
+    assert it.weights() == {1: 0, 2: 100}
+    assert set(it.state()["watch"]["bakedFrom"]) == {"errors"}
+
+
+def test_an_absolute_limit_holds_in_a_bake_that_nothing_was_compared_before() -> None:
+    it = baking({"setWeight": 50}, analysis={"errors": {"maxPercent": 5}})
+    for _ in range(30):
+        it.serve(100, bad={2: 0.5})
+        it.run_pass()
+        it.follow()
+    assert condition(it) == ("False", "AnalysisFailed")
+    assert it.state()["stable"] == 1

@@ -5,6 +5,7 @@ So that it is shown that they would, a good version goes the same way last, and 
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -144,7 +145,7 @@ def observe(service: Service, key: str, setting: Setting) -> Case:
             canary=str(number),
             decided=_decided(service, bad.reason, applied) if key != CONTROL else None,
             fault_at=fault_at,
-            slow=bad.latency,
+            slow_over_ms=_threshold_ms(newest.get("reason", "")) if bad.latency else None,
         ),
     )
     if key != CONTROL:
@@ -214,6 +215,12 @@ def _stop_if_promoted(status: Any, bad: Bad) -> None:
 def _decided(service: Service, reason: str, since: float) -> float:
     """When status first said so."""
     return next(turn.at for turn in service.watch.turns if turn.at >= since and turn.reason == reason)
+
+
+def _threshold_ms(why: str) -> float | None:
+    """What was slow, in the words of the verdict; a client waits a little longer than a router measures."""
+    found = re.search(r"took more than (\d+) ms", why)
+    return float(found.group(1)) if found is not None else None
 
 
 def _newest(service: Service, version: str) -> dict[str, Any]:

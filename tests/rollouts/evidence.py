@@ -13,8 +13,6 @@ from tests.load.diary import Line
 from tests.load.tally import quantile
 from tests.rollouts.telling import Shares
 
-SLOW_QUANTILE = 0.95  # of stable's answers: what is slower is slow
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -53,14 +51,14 @@ def cost(
     canary: str,
     decided: float | None,
     fault_at: float | None = None,
-    slow: bool = False,
+    slow_over_ms: float | None = None,
 ) -> Cost:
-    """`fault_at`: when the fault happened, for one that shows itself in no answer. `slow`: a late answer of the canary is
-    a bad one."""
-    limit_s = quantile(sorted(line.seconds for line in lines if line.revision == stable), SLOW_QUANTILE)
+    """`fault_at`: when the fault happened, for one that shows itself in no answer. `slow_over_ms`: an answer of the canary
+    that took longer is a bad one."""
 
     def is_bad(line: Line) -> bool:
-        return line.is_bad or (slow and line.revision == canary and line.seconds > limit_s)
+        late = slow_over_ms is not None and line.revision == canary and 1000 * line.seconds > slow_over_ms
+        return line.is_bad or late
 
     zero = _zero(shares, canary, decided)
     begin = _first_share(shares, canary)

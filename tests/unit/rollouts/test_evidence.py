@@ -29,7 +29,7 @@ def steady() -> list[Line]:
     return [line(n / 10, "2" if 100 <= n < 200 and n % 10 == 0 else "1") for n in range(300)]
 
 
-def found(lines: list[Line], *, fault_at: float | None = None, slow: bool = False) -> Cost:
+def found(lines: list[Line], *, fault_at: float | None = None, slow_over_ms: float | None = None) -> Cost:
     return cost(
         sorted(lines, key=lambda one: one.due),
         SHARES,
@@ -37,7 +37,7 @@ def found(lines: list[Line], *, fault_at: float | None = None, slow: bool = Fals
         canary="2",
         decided=DECIDED,
         fault_at=fault_at,
-        slow=slow,
+        slow_over_ms=slow_over_ms,
     )
 
 
@@ -77,8 +77,10 @@ def test_the_share_is_that_of_the_time_in_which_it_had_one() -> None:
 def test_late_answers_are_bad_only_where_lateness_is_the_fault() -> None:
     lines = [*steady(), line(15.05, "2", seconds=0.5)]
     assert found(lines).hurt == 0
-    assert found(lines, slow=True).hurt == 1
-    assert found([*steady(), line(15.05, "1", seconds=0.5)], slow=True).hurt == 0, "stable has slow answers, too"
+    assert found(lines, slow_over_ms=100.0).hurt == 1
+    assert found([*steady(), line(15.05, "1", seconds=0.5)], slow_over_ms=100.0).hurt == 0, (
+        "stable has slow answers, too"
+    )
 
 
 def test_a_fault_that_no_answer_shows_counts_from_when_it_happened() -> None:

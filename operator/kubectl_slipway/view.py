@@ -298,10 +298,12 @@ def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
         return steps
     fields = rollout.get("blueGreen") or {}
     before = ({"setCanaryScale": {"weight": 100}}, *(fields.get("prePromotion") or ()))
-    if fields.get("autoPromotionEnabled") is False:
-        return (*before, {"pause": {}})
     delay = fields.get("autoPromotionSeconds")
-    return (*before, {"pause": {"durationSeconds": delay}}) if delay else before
+    if fields.get("autoPromotionEnabled") is False:
+        before += ({"pause": {}},)
+    elif delay:
+        before += ({"pause": {"durationSeconds": delay}},)
+    return (*before, {"bake": fields["bake"]}) if fields.get("bake") else before
 
 
 def _steps(steps: Sequence[JsonObject], index: int, stage: str) -> tuple[StepLine, ...]:

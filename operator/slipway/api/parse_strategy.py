@@ -6,6 +6,7 @@ BlueGreen becomes steps of the one rollout machine:
     autoPromotionSeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
     autoPromotionEnabled: false         whole at 0 % ▶ pause until somebody promotes ▶ everything
     prePromotion: [{golden: {}}]        whole at 0 % ▶ golden ▶ …
+    bake: {durationSeconds: 600}        … ▶ everything for 600 s, the old colour whole behind it
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
         )
     steps: tuple[Step, ...] = (_WHOLE, *_gates(fields.get("prePromotion"), f"{path}.prePromotion"))
     if not automatic:
-        return (*steps, Pause(None))
-    return (*steps, Pause(delay_s)) if delay_s else steps
+        steps = (*steps, Pause(None))
+    elif delay_s:
+        steps = (*steps, Pause(delay_s))
+    if fields.get("bake") is None:
+        return steps
+    return (*steps, bake(mapping(fields["bake"], f"{path}.bake"), f"{path}.bake"))
 
 
 def _gates(written: Any, path: str) -> tuple[Gate, ...]:

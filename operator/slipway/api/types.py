@@ -192,6 +192,14 @@ class Judging:
     false_alarm_percent: int = 1  # chance to give up a revision that is as good as stable, all metrics together
 
     @property
+    def has_limits(self) -> bool:
+        """Something can be judged without any request to stable."""
+        errors, latency = self.errors, self.latency
+        return (errors is not None and errors.max_percent is not None) or (
+            latency is not None and latency.max_ms is not None
+        )
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(name for name, given in (("errors", self.errors), ("latency", self.latency)) if given is not None)
 

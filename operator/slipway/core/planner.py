@@ -35,7 +35,7 @@ from slipway.core.revisions import spec_hash
 from slipway.core.salvage import salvage
 from slipway.core.sizes import Fleet, sizes
 from slipway.core.snapshot import RouterView, Snapshot
-from slipway.core.trial import Target, Trial, aim_weight
+from slipway.core.trial import Target, Trial, aim_weight, is_baking
 from slipway.errors import SpecError
 
 DELETION_RECHECK_S = 2.0
@@ -217,16 +217,18 @@ class _Pass(Facts):
         return kids.job_actions(resource, self.present, wanted, gates.kept_jobs(after, run))
 
     def _watched(self, record: Record, confirmation: traffic.Confirmation | None) -> Record:
-        """The comparison begins in the pass in which every router confirms the first weight."""
+        """The comparison begins in the pass in which every router confirms the first weight; at 100 % there is nothing to
+        compare, but a bake that comes without a weight before it may have limits to keep."""
         asked, state = self.snapshot.comparison, record.rollout
         if record.watch is not None or asked is None or state is None or confirmation is None:
             return record
         if not confirmation.complete or (asked.canary, asked.stable) != (state.revision, record.stable):
             return record
         weight = confirmation.weight_of(asked.canary)
-        if not 0 < weight < 100:
-            return record
         judging, now = self.spec.rollout.judging, self.snapshot.now
+        keeps_limits = weight == 100 and judging.has_limits and is_baking(state, self.spec.rollout)
+        if not 0 < weight < 100 and not keeps_limits:
+            return record
         begun = watching.begin(asked.canary, asked.stable, weight, judging, self.snapshot.routers, now)
         return replace(record, watch=begun)
 

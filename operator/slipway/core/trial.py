@@ -104,3 +104,9 @@ def aim_weight(state: RolloutState, rollout: Rollout) -> int:
 def takes_no_steps(state: RolloutState) -> bool:
     """Everything at once, when its pods can carry it."""
     return state.direct or state.recreate
+
+
+def is_baking(state: RolloutState, rollout: Rollout) -> bool:
+    """Its present step is the bake."""
+    has_step = not takes_no_steps(state) and not state.rewinding and state.step < len(rollout.steps)
+    return has_step and isinstance(rollout.steps[state.step], Bake)

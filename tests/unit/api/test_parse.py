@@ -106,6 +106,10 @@ def test_what_is_written_about_the_rollout_is_taken() -> None:
             {"prePromotion": [{"golden": {"rtol": "0"}}, {"parity": {}}], "autoPromotionSeconds": 5},
             (SetCanaryScale(percent=100), Golden(rtol="0"), Parity(), Pause(5)),
         ),
+        (
+            {"bake": {"durationSeconds": 60}, "autoPromotionEnabled": False},
+            (SetCanaryScale(percent=100), Pause(None), Bake(60)),
+        ),
     ],
 )
 def test_blue_green_becomes_steps(fields: dict[str, Any] | None, steps: tuple[Any, ...]) -> None:

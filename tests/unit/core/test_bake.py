@@ -113,6 +113,35 @@ def test_a_bake_that_nothing_was_compared_before_is_not_judged_by_errors() -> No
     assert it.state()["stable"] == 2
 
 
+def test_a_colour_that_breaks_a_limit_while_it_bakes_gives_everything_back_to_the_whole_old_one() -> None:
+    colours = {"bake": {"durationSeconds": 60}}
+    it = serving(2, strategy="BlueGreen", blueGreen=colours, analysis={"errors": {"maxPercent": 5}})
+    it.edit(model=model("2"))
+    for _ in range(40):
+        it.serve(100, bad={2: 0.3} if it.weights().get(2) == 100 else {})
+        it.run_pass()
+        it.follow()
+    assert condition(it) == ("False", "AnalysisFailed")
+    assert "at most 5 % may" in message(it)
+    assert it.state()["stable"] == 1
+    assert len(it.ready_pods(1)) == 2
+    it.rest()
+    assert it.weights() == {1: 100}
+
+
+def test_a_colour_that_keeps_its_limit_is_stable_after_its_bake() -> None:
+    colours = {"bake": {"durationSeconds": 60}}
+    it = serving(2, strategy="BlueGreen", blueGreen=colours, analysis={"errors": {"maxPercent": 5}})
+    it.edit(model=model("2"))
+    for _ in range(40):
+        it.serve(100, bad={2: 0.01})
+        it.run_pass()
+        it.follow()
+    assert (it.weights(), it.state()["stable"]) == ({1: 0, 2: 100}, 1)
+    it.run(60)
+    assert it.state()["stable"] == 2
+
+
 def test_promote_ends_a_bake_early_and_a_hold_keeps_it() -> None:
     it = baking({"setWeight": 50})
     it.annotate(action="pause", id="p")

@@ -178,7 +178,12 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent", "maxPercent"}
     assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent", "maxMilliseconds"}
     assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weight", "matchTrafficWeight"}
-    assert below("spec.rollout.blueGreen") == {"autoPromotionEnabled", "autoPromotionSeconds", "prePromotion"}
+    assert below("spec.rollout.blueGreen") == {
+        "autoPromotionEnabled",
+        "autoPromotionSeconds",
+        "prePromotion",
+        "bake",
+    }
     assert below("spec.rollout.blueGreen.prePromotion[]") == {"golden", "parity"}
     assert BY_PATH["spec.rollout.blueGreen.prePromotion"].schema["maxItems"] == MAX_GATES
     assert below("spec.rollout.rollbackWindow") == {"revisions"}
@@ -321,6 +326,6 @@ def test_the_canary_example_shows_every_kind_of_step() -> None:
 
 
 def test_the_other_examples_show_what_they_are_named_for() -> None:
-    assert example("blue-green").steps == (SetCanaryScale(percent=100), Golden(), Pause(None))
+    assert example("blue-green").steps == (SetCanaryScale(percent=100), Golden(), Pause(None), Bake(600))
     assert example("replace").placement is Placement.REPLACE
     assert example("recreate").strategy is Strategy.RECREATE

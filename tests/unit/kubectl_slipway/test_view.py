@@ -217,6 +217,7 @@ def test_words_of_a_model_cannot_steer_the_terminal() -> None:
             {"prePromotion": [{"golden": {}}, {"parity": {}}], "autoPromotionEnabled": False},
             ["scale to 100 %", "golden", "parity", "pause until promoted", "100 %"],
         ),
+        ({"bake": {"durationSeconds": 60}}, ["scale to 100 %", "100 %, bake 1 m"]),
     ],
 )
 def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(

@@ -74,4 +74,11 @@ FIXED = (
     # Names and records.
     "collision~F1~patch modeldeployments/fraud/status#1",
     "record-lost~F1~create configmaps/fraud-router#1",
+    # The revision on record was missing in a stale first list, and was frozen anew under another number.
+    "collision~F5~patch configmaps/fraud-r2#2~by=crash,resource=controllerrevisions,seconds=4",
+    # Everything was stale: the update was undone, and a Service that the lists did not show stayed for ever.
+    "edit-mid-canary~F5~create deployments/fraud-r2#1~by=crash,resource=all,seconds=4",
+    "edit-mid-canary~F5~patch deployments/fraud-r3#1~by=crash,resource=all,seconds=4",
+    # Children of the old one were made anew before its end was heard.
+    "recreate~F4~create events/Promoted#1~way=504",
 )

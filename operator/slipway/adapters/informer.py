@@ -28,7 +28,7 @@ from slipway.adapters.answers import Silent
 from slipway.adapters.backoff import Backoff, Jitter
 from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
-from slipway.adapters.lag import PATIENCE_S, Lag
+from slipway.adapters.lag import PATIENCE_S, Lag, Written, nothing_written, refuse_older_than_records
 from slipway.adapters.resources import Resource
 from slipway.adapters.store import Store, deployments_touched
 from slipway.adapters.watching import WatchEvent
@@ -58,7 +58,7 @@ class Scope:
 class Informer:
     """`on_change` rings for the deployment label of an object before and after each change that `is_news`; `on_loss`
     tells of objects that somebody else deleted; `on_relist` of every list but the first: whatever was wrong with this
-    watch may be wrong with others."""
+    watch may be wrong with others. The first list is not believed while it is older than what was `written`."""
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Informer:
         jitter: Jitter = random.uniform,
         relist_s: float = RELIST_S,
         lag_patience_s: float = PATIENCE_S,
+        written: Written = nothing_written,
     ) -> None:
         self.resource = resource
         self.synced = asyncio.Event()
@@ -91,6 +92,7 @@ class Informer:
         self._on_relist = on_relist
         self._jitter = jitter
         self._relist_s = relist_s
+        self._written = written
         self._last_version: str | None = None
         self._silences = 0
         self._lag = Lag(clock, lag_patience_s)
@@ -138,6 +140,8 @@ class Informer:
             label_selector=scope.label_selector,
             field_selector=scope.field_selector,
         )
+        if not self.synced.is_set():
+            await refuse_older_than_records(self.resource.kind, int(version), self._written)
         self._lag.check(self.resource.kind, int(version), asked_at)
         self._store.replace(objects, int(version), asked_at=asked_at)
         self.listed_from = began

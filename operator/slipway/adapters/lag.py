@@ -2,14 +2,34 @@
 
 Lists are consistent reads, so either is an exception: a lag ends within seconds, and acting on it would undo what was just
 done; an etcd that was restored from a backup stays in its past. Time tells them apart.
+
+A process that has just started has seen nothing. What it knows then is the newest record that was written before: a list
+that is older shows a world in which that was not done yet.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 from slipway.adapters.clock import Clock
 from slipway.errors import TransientError
 
 PATIENCE_S = 30.0
+
+Written = Callable[[], Awaitable[int]]  # the resourceVersion of the newest record; may wait until the records are read
+
+
+async def nothing_written() -> int:
+    return 0
+
+
+async def refuse_older_than_records(kind: str, version: int, written: Written) -> None:
+    """For a first list. Raises TransientError if a record is newer than it."""
+    if version < (newest := await written()):
+        raise TransientError(
+            f"list {kind}: the answer is of resourceVersion {version}, a record of {newest}; an API server that lags behind "
+            "is asked again"
+        )
 
 
 class Lag:

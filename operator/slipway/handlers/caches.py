@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from slipway import telemetry
 from slipway.adapters.clock import SystemClock
 from slipway.adapters.cluster import Cluster
 from slipway.adapters.informer import Informer, Scope
+from slipway.adapters.lag import nothing_written
 from slipway.adapters.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -37,12 +39,39 @@ RECORDS_S = 20.0  # far below what the probes call stuck
 WRITTEN = (DEPLOYMENTS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, POD_DISRUPTION_BUDGETS, JOBS)
 
 
+@dataclass(slots=True)
+class Records:
+    """What was on record when this process first looked. Fixed: a leader that goes on writing must not keep the caches of a
+    standby from filling."""
+
+    store: Store  # of ConfigMaps
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    _newest: int | None = None
+
+    async def newest(self) -> int:
+        """The resourceVersion of the newest record. Raises TransientError while the records cannot be read."""
+        if self._newest is None:
+            try:
+                async with asyncio.timeout(RECORDS_S):
+                    await self.filled.wait()
+            except TimeoutError as error:
+                raise TransientError(f"the records were not read within {RECORDS_S:.0f} s") from error
+            self._newest = self.store.newest() if self._newest is None else self._newest
+        return self._newest
+
+
 def ignore(_namespace: str, _deployment: str) -> None:
     return
 
 
 def owned_informers(
-    cluster: Cluster, stores: Stores, clock: SystemClock, queue: WorkQueue, supervisor: Supervisor, losses: Losses
+    cluster: Cluster,
+    stores: Stores,
+    clock: SystemClock,
+    queue: WorkQueue,
+    supervisor: Supervisor,
+    losses: Losses,
+    records: Records,
 ) -> dict[str, Informer]:
     def ring(namespace: str, deployment: str) -> None:
         # A label alone is no ModelDeployment: without this, anybody's label would cost a pass.
@@ -68,19 +97,11 @@ def owned_informers(
             is_news=child_is_news,
             on_loss=lost if resource in WRITTEN else ignore,
             on_relist=supervisor.list_soon,
+            written=nothing_written if resource is CONFIG_MAPS else records.newest,
         )
+    records.filled = informers[CONFIG_MAPS.plural].synced
     telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
     return informers
-
-
-async def newest_record(informers: Mapping[str, Informer], stores: Stores) -> int:
-    """The resourceVersion of the newest record. Raises TransientError while the records cannot be read."""
-    try:
-        async with asyncio.timeout(RECORDS_S):
-            await informers[CONFIG_MAPS.plural].synced.wait()
-    except TimeoutError as error:
-        raise TransientError(f"the records were not read within {RECORDS_S:.0f} s") from error
-    return stores.config_maps.newest()
 
 
 def profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:

@@ -25,7 +25,7 @@ from slipway.adapters.informer import Informer
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store, Stores
 from slipway.core.snapshot import Profiles
-from slipway.handlers.caches import newest_record, owned_informers, profiles_informer, profiles_reader
+from slipway.handlers.caches import Records, owned_informers, profiles_informer, profiles_reader
 from slipway.handlers.events import build_registry, ring_on_news
 from slipway.handlers.framework import keep_running
 from slipway.handlers.health import Health, HealthServer
@@ -112,11 +112,10 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
         ring_on_news(stores.model_deployments, queue.add)
 
         health = Health(clock=clock)
-        supervisor = Supervisor(
-            cluster, stores.model_deployments, clock=clock, written=lambda: newest_record(informers, stores)
-        )
+        records = Records(stores.config_maps)
+        supervisor = Supervisor(cluster, stores.model_deployments, clock=clock, written=records.newest)
         losses = Losses(cluster, stores.model_deployments)
-        informers = owned_informers(cluster, stores, clock, queue, supervisor, losses)
+        informers = owned_informers(cluster, stores, clock, queue, supervisor, losses, records)
         informers["profiles"] = profiles_informer(cluster, settings, profiles_store, clock)
         profiles_store.subscribe(lambda _before, _after: _ring_all(stores.model_deployments, queue))
         health.caches = {name: informer.synced for name, informer in informers.items()}

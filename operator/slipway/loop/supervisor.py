@@ -11,25 +11,20 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable
 
 from slipway import telemetry
 from slipway.adapters.backoff import Backoff, Jitter
 from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
-from slipway.adapters.lag import Lag
+from slipway.adapters.lag import Lag, Written, nothing_written, refuse_older_than_records
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store
-from slipway.errors import SlipwayError, TransientError
+from slipway.errors import SlipwayError
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 SOONEST_S = 2.0  # between two lists, however often somebody asks for one
-
-
-async def nothing_written() -> int:
-    return 0
 
 
 class Supervisor:
@@ -41,7 +36,7 @@ class Supervisor:
         store: Store,
         *,
         clock: Clock,
-        written: Callable[[], Awaitable[int]] = nothing_written,
+        written: Written = nothing_written,
         interval_s: float = INTERVAL_S,
         jitter: Jitter = random.uniform,
     ) -> None:
@@ -89,11 +84,8 @@ class Supervisor:
     async def list_once(self) -> None:
         began, asked_at = self._clock.monotonic(), self._store.highest
         objects, version = await self._cluster.list(MODEL_DEPLOYMENTS)
-        if not self.primed.is_set() and int(version) < (newest := await self._written()):
-            raise TransientError(
-                f"list {MODEL_DEPLOYMENTS.kind}: the answer is of resourceVersion {version}, a record of {newest}; "
-                "an API server that lags behind is asked again"
-            )
+        if not self.primed.is_set():
+            await refuse_older_than_records(MODEL_DEPLOYMENTS.kind, int(version), self._written)
         self._lag.check(MODEL_DEPLOYMENTS.kind, int(version), asked_at)
         self._store.replace(objects, int(version), asked_at=asked_at)
         self.listed_from = began

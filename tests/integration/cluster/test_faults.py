@@ -20,6 +20,12 @@ from tests.integration.cluster.test_informer import running
 from tests.support.waiting import until
 
 LAG_PATIENCE_S = 0.5
+
+
+def quickly(low: float, _high: float) -> float:
+    return low / 100 or low
+
+
 GONE = event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
 LEADER = event("ERROR", {"kind": "Status", "code": 500, "message": "etcdserver: leader changed"})
 QUIET = stream(hold=True)
@@ -44,7 +50,7 @@ async def informed(server: Server, directory: Path) -> AsyncIterator[Store]:
             CONFIG_MAPS,
             store,
             clock=SystemClock(),
-            jitter=lambda low, _high: low / 100 or low,
+            jitter=quickly,
             lag_patience_s=LAG_PATIENCE_S,
         )
         async with running(informer):
@@ -164,6 +170,24 @@ async def test_a_list_that_is_old_for_a_moment_changes_nothing(tmp_path: Path) -
         store.subscribe(lambda _before, _after: seen.append(known(store)))
         await until(lambda: known(store) == {"a": "960"}, lambda: known(store))
     assert seen == [{"a": "960"}]
+
+
+async def test_a_first_list_that_is_older_than_a_record_fills_no_cache(tmp_path: Path) -> None:
+    """After a restart: the revision that is on record would be missing, and be frozen anew under another number."""
+
+    async def written() -> int:
+        return 7
+
+    server = Server([answer(200, listing(version=5)), answer(200, listing(item("a", 6), version=8))], [QUIET])
+    store = Store()
+    seen: list[dict[str, str]] = []
+    store.subscribe(lambda _before, _after: seen.append(known(store)))
+    async with connected(server, tmp_path) as cluster:
+        informer = Informer(cluster, CONFIG_MAPS, store, clock=SystemClock(), jitter=quickly, written=written)
+        async with running(informer):
+            await informer.synced.wait()
+    assert seen == [{"a": "6"}]
+    assert server.count("list") == 2
 
 
 async def test_a_list_whose_snapshot_expires_between_pages_is_read_again_whole(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ class Lane:
                 recent = [entry.label for entry in session.journal.effective() if entry.ended_at > loop.time() - 5]
                 result.restless = recent or ["writes went on until the deadline"]
                 return 0.0
-            if not workload.settled(stage):
+            if not workload.settled(stage) and perturbation.over_at <= loop.time():
                 result.converged_s = round(max(0.0, settled_at - max(perturbation.over_at, stage.last_edit_at)), 2)
                 return settled_at - acted_at
 

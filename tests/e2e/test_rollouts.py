@@ -1,5 +1,5 @@
-"""Rollouts that test_takeover.py does not tell, under one constant load: both switches of blue/green, Replace, a scale change
-in mid-rollout, minReadySeconds, promote-full. No request fails, and no answer comes from a revision without a share.
+"""Rollouts that test_takeover.py does not tell, under one constant load: blue/green by hand, Replace, a scale change in
+mid-rollout, promote-full. No request fails, and no answer comes from a revision without a share.
 
 `python -m tests.rollouts story` tells these and all others in full length; what a chapter must come to is in its chapters.py.
 An operator that is killed in the middle is in test_survive.py.
@@ -19,7 +19,7 @@ from tests.rollouts.telling import Told, tell
 from tests.survive.service import Service
 
 REQUESTS_PER_SECOND = 60
-TOLD = ("promote-full", "switch", "switch-by-hand", "replace", "scale", "min-ready")
+TOLD = ("promote-full", "switch-by-hand", "replace", "scale")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def told(service: Service) -> Told:
 
 
 def test_no_request_fails_whatever_the_way_to_roll_out(told: Told) -> None:
-    assert told.all.requests >= 3_000
+    assert told.all.requests >= 2_000
     assert all(row.requests >= 200 for row in told.rows), "a chapter was too short to show anything"
     assert told.all.failed == 0, told.report.text()
 
@@ -48,7 +48,7 @@ def test_every_answer_is_right_and_from_a_revision_that_had_a_share(told: Told) 
 
 
 def test_each_of_these_rollouts_was_promoted_once(told: Told, service: Service) -> None:
-    """Three pods of what already serves are no rollout, and neither is another number of pods in the middle of one."""
+    """Another number of pods in the middle of one is no other rollout."""
     assert len(told.rows) == len(TOLD)
     outcomes = [outcome for _, outcome in service.history()]
     before = ["Promoted", "Superseded", "Reverted"]  # 1.0.0 serves, then 2.0.0 and 3.0.0 become revisions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from kubectl_slipway.arguments import Connection
 from kubectl_slipway.follow import Follower
 from kubectl_slipway.kubectl import Kubectl, of_deployment, pods_path
 from slipway.api import names
+from tests.cluster.errors import ClusterError
 from tests.survive.service import Service
 
 _ENDED = ("Succeeded", "Failed")
@@ -23,9 +25,7 @@ class MostPods:
         self.most = 0
 
     def see(self, pods: Mapping[str, Any]) -> None:
-        """A pod holds its device until its last container has ended, also on its way out."""
-        holding = [pod for pod in pods.values() if _is_model(pod) and pod["status"].get("phase") not in _ENDED]
-        self.most = max(self.most, len(holding))
+        self.most = max(self.most, sum(1 for pod in pods.values() if _holds(pod)))
 
 
 @contextmanager
@@ -57,5 +57,18 @@ def most_pods(service: Service) -> Iterator[MostPods]:
         listener.join(5.0)
 
 
-def _is_model(pod: Any) -> bool:
-    return bool((pod["metadata"].get("labels") or {}).get(names.LABEL_COMPONENT) == names.COMPONENT_MODEL)
+def wait_rest(service: Service, count: int, *, timeout_s: float = 90.0) -> None:
+    """Until so many hold a device, and none that an earlier chapter sent away."""
+    selector = f"{names.LABEL_DEPLOYMENT}={service.name}"
+    deadline = time.monotonic() + timeout_s
+    while (found := sum(map(_holds, service.journey.kube.list("pods", service.journey.namespace, selector)))) != count:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{found} pods of models after {timeout_s:.0f} s, expected {count}")
+        time.sleep(0.5)
+
+
+def _holds(pod: Any) -> bool:
+    """A pod holds its device until its last container has ended, also on its way out."""
+    labels = pod["metadata"].get("labels") or {}
+    is_model = labels.get(names.LABEL_COMPONENT) == names.COMPONENT_MODEL
+    return is_model and pod["status"].get("phase") not in _ENDED

@@ -70,7 +70,7 @@ FIXED = (
     "strangers~down~begin~seconds=3",
     "canary-pass~wipe~patch configmaps/fraud-router#3~by=crash",
     # Nobody wrote the status again before the next look, a minute later.
-    "create~wipe~patch modeldeployments/fraud/status#4~by=somebody",
+    "create~wipe~patch modeldeployments/fraud/status#3~by=somebody",
     # Names and records.
     "collision~F1~patch modeldeployments/fraud/status#1",
     "record-lost~F1~create configmaps/fraud-router#1",

@@ -85,7 +85,7 @@ def compose(parts: Parts) -> Reconcile:
         profiles=parts.profiles,
         fleet=Fleet(parts.stores.deployments),
         claim_exists=Claims(parts.cluster, parts.clock).exists,
-        is_orphaned=parts.losses.is_orphaned,
+        owner=parts.losses.owner,
     )
     reporter = Reporter(cluster=parts.cluster, store=parts.stores.model_deployments, clock=parts.clock)
     applier = Applier(cluster=parts.cluster, stores=parts.stores)

@@ -32,21 +32,22 @@ class Losses:
         """A child of this ModelDeployment was deleted, and not by us."""
         self._told.add(Key(namespace, name))
 
-    async def is_orphaned(self, resource: JsonObject) -> bool:
-        """True if a loss was noted since the last answer and this very ModelDeployment is gone; whatever took its name is
-        then in the store. Raises TransientError if the API server does not say; the loss then stays noted."""
+    async def owner(self, resource: JsonObject) -> JsonObject | None:
+        """The ModelDeployment itself, unless a loss was noted since the last answer: then as it is now, which may be on its
+        way out; None if this very one is gone, and whatever took its name is in the store. Raises TransientError if the
+        API server does not say; the loss then stays noted."""
         metadata = resource["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         if key not in self._told:
-            return False
+            return resource
         try:
             live: dict[str, Any] | None = await self._cluster.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         except NotFound:
             live = None
         self._told.discard(key)
-        if live is not None and live["metadata"]["uid"] == metadata["uid"]:
-            return False
-        self._store.end(key.namespace, key.name, metadata["uid"])
+        is_same = live is not None and live["metadata"]["uid"] == metadata["uid"]
+        if not is_same:
+            self._store.end(key.namespace, key.name, metadata["uid"])
         if live is not None:
             self._store.put_written(live)
-        return True
+        return self._store.get(key.namespace, key.name) if is_same else None

@@ -26,8 +26,8 @@ from slipway.errors import SlipwayError, Unreachable
 from slipway.loop.fleet import Fleet
 
 
-async def never_orphaned(_resource: JsonObject) -> bool:
-    return False
+async def as_known(resource: JsonObject) -> JsonObject | None:
+    return resource
 
 
 class RouterDoor(Protocol):
@@ -52,7 +52,7 @@ class Observer:
     profiles: Callable[[], Profiles]
     fleet: Fleet
     claim_exists: Callable[[str, str], Awaitable[bool]]
-    is_orphaned: Callable[[JsonObject], Awaitable[bool]] = never_orphaned  # its children are being collected
+    owner: Callable[[JsonObject], Awaitable[JsonObject | None]] = as_known  # None: its children are being collected
     # namespace, name → router pod uid → monotonic seconds; of the pods that were silent when last asked
     silent_since: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
@@ -60,7 +60,9 @@ class Observer:
         """The snapshot of one ModelDeployment, None if it is gone. Raises TransientError if the API server must be asked
         and does not answer; silent routers and Tritons are facts, not errors."""
         resource = self.stores.model_deployments.get(namespace, name)
-        if resource is None or await self.is_orphaned(resource):
+        if resource is not None:
+            resource = await self.owner(resource)
+        if resource is None:
             self.silent_since.pop((namespace, name), None)
             return None
         children = self._children(namespace, name)

@@ -62,6 +62,12 @@ def simple(kind: str, namespace: str) -> dict[str, Any]:
         "ConfigMap": config_map(namespace),
         "Service": {"apiVersion": "v1", "spec": {"clusterIP": "None", "selector": selector, "ports": [{"port": 8000}]}},
         "ControllerRevision": {"apiVersion": "apps/v1", "revision": 1, "data": {}},
+        "Job": {
+            "apiVersion": "batch/v1",
+            "spec": {
+                "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "gate", "image": "fetch"}]}},
+            },
+        },
         "PodDisruptionBudget": {
             "apiVersion": "policy/v1",
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},

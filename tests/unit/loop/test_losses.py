@@ -42,23 +42,34 @@ def scene(said: dict[str, Any] | Exception) -> tuple[Losses, Answers, Store]:
 
 async def test_without_a_loss_nothing_is_asked() -> None:
     losses, server, _ = scene(resource("old", 5))
-    assert not await losses.is_orphaned(resource("old", 5))
+    assert await losses.owner(resource("old", 5)) is not None
     assert server.asked == 0
 
 
 async def test_a_child_deleted_by_hand_is_made_anew_after_one_question() -> None:
     losses, server, store = scene(resource("old", 7))
     losses.note("risk", "fraud")
-    assert not await losses.is_orphaned(resource("old", 5))
-    assert not await losses.is_orphaned(resource("old", 5))
+    assert await losses.owner(resource("old", 5)) is not None
+    assert await losses.owner(resource("old", 5)) is not None
     assert server.asked == 1
     assert store.get("risk", "fraud") is not None
+
+
+async def test_an_owner_that_is_on_its_way_out_is_seen_to_be_so() -> None:
+    """Deleted in the foreground it stays until its last child is gone; the event that says so may be lost."""
+    leaving = resource("old", 7)
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-28T06:00:00Z"
+    losses, _, _ = scene(leaving)
+    losses.note("risk", "fraud")
+    found = await losses.owner(resource("old", 5))
+    assert found is not None
+    assert found["metadata"]["deletionTimestamp"] == "2026-11-28T06:00:00Z"
 
 
 async def test_an_owner_that_is_gone_leaves_the_store_and_does_not_come_back_by_a_late_event() -> None:
     losses, _, store = scene(NotFound("gone"))
     losses.note("risk", "fraud")
-    assert await losses.is_orphaned(resource("old", 5))
+    assert await losses.owner(resource("old", 5)) is None
     store.put_watched(resource("old", 6))
     assert store.get("risk", "fraud") is None
 
@@ -66,7 +77,7 @@ async def test_an_owner_that_is_gone_leaves_the_store_and_does_not_come_back_by_
 async def test_a_successor_of_the_same_name_takes_its_place() -> None:
     losses, _, store = scene(resource("new", 9))
     losses.note("risk", "fraud")
-    assert await losses.is_orphaned(resource("old", 5))
+    assert await losses.owner(resource("old", 5)) is None
     found = store.get("risk", "fraud")
     assert found is not None
     assert found["metadata"]["uid"] == "new"
@@ -76,6 +87,6 @@ async def test_an_api_server_that_does_not_say_is_asked_again() -> None:
     losses, server, _ = scene(TransientError("busy"))
     losses.note("risk", "fraud")
     with pytest.raises(TransientError):
-        await losses.is_orphaned(resource("old", 5))
+        await losses.owner(resource("old", 5))
     server.said = NotFound("gone")
-    assert await losses.is_orphaned(resource("old", 5))
+    assert await losses.owner(resource("old", 5)) is None

@@ -11,6 +11,7 @@ from slipway.core.trial import Target, Trial
 
 
 def promote(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
+    """The revision on trial is stable from here on; who was it begins to leave."""
     old = record.stable
     rolled_back = record.rejected is not None
     outcome = "RolledBack" if rolled_back else "Promoted"

@@ -30,6 +30,7 @@ from slipway.core.trial import Target, Trial, step_hash, takes_no_steps
 
 
 def take_step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
+    """The record with the next step begun, or the rollout's end, if the present one has what it waits for."""
     rollout, now = target.rollout, target.now
     if state.window and (ahead := _golden_from(state.step, rollout)) != state.step and not takes_no_steps(state):
         return replace(record, rollout=replace(state, step=ahead))

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 SOONEST_S = 2.0  # between two lists, however often somebody asks for one
+# After a list that failed: whatever made it fail (an API server that was away, a CRD that was replaced) may have cost kopf
+# its watch, and kopf does not always notice that the kind is back.
+AFTER_TROUBLE_S = (4.0, 8.0, 16.0, 32.0)
 
 
 class Supervisor:
@@ -59,11 +62,15 @@ class Supervisor:
 
     async def run(self) -> None:
         """Never returns, never raises but for a cancellation or a bug."""
+        sooner: list[float] = []
         while True:
             try:
                 await self.list_once()
                 delay_s = self._jitter(self._interval_s * 0.8, self._interval_s * 1.2)
+                if sooner:
+                    delay_s = min(delay_s, sooner.pop(0))
             except SlipwayError as error:
+                sooner = list(AFTER_TROUBLE_S)
                 delay_s = self._backoff.next_s()
                 telemetry.watch_restarts.labels(MODEL_DEPLOYMENTS.plural, type(error).__name__).inc()
                 log.warning("list failed", extra={"cause": str(error), "retry_in_s": round(delay_s, 2)})

@@ -95,6 +95,27 @@ async def test_a_list_that_fails_is_asked_again_and_empties_nothing(store: Store
     assert store.known() == (("ns", "a"),)
 
 
+async def test_after_a_list_that_failed_a_few_more_come_soon_and_then_it_is_calm_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CRD that was replaced: kopf does not always notice that the kind is back."""
+    made = supervisor(
+        Lists(([], "5"), NotFound("no such kind"), ([], "6")), store, interval_s=60.0, jitter=lambda _low, high: high
+    )
+    pauses: list[float] = []
+
+    async def pause(delay_s: float) -> None:
+        pauses.append(delay_s)
+        if len(pauses) == 8:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(made, "_pause", pause)
+    with pytest.raises(asyncio.CancelledError):
+        await made.run()
+    assert pauses[0] == 72.0
+    assert pauses[2:] == [4.0, 8.0, 16.0, 32.0, 72.0, 72.0]
+
+
 async def test_a_suspicion_brings_the_next_list_forward(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.loop.supervisor.SOONEST_S", 0.0)
     lists = Lists(([], "5"))

@@ -8,7 +8,7 @@ Defaults that the schema must not set (they would enter the user's spec) are set
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.api import parse_analysis, parse_gates, parse_routes, parse_strategy
@@ -31,6 +31,7 @@ from slipway.api.types import (
     Strategy,
 )
 from slipway.api.values import boolean as _boolean
+from slipway.api.values import entries
 from slipway.api.values import mapping as _mapping
 from slipway.api.values import one_of as _one_of
 from slipway.api.values import string as _string
@@ -236,14 +237,9 @@ def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
 
 
 def _parse_steps(written: Any, path: str) -> tuple[Step, ...]:
-    if written is None:
-        return ()
-    if not isinstance(written, Sequence) or isinstance(written, str):
-        raise SpecError(path, f"is a {type(written).__name__}, expected a list")
-    if len(written) > MAX_STEPS:
-        raise SpecError(path, f"has {len(written)} entries, expected at most {MAX_STEPS}")
+    listed = entries(written, path, maximum=MAX_STEPS)
     return tuple(
-        _parse_step(_mapping(step, f"{path}[{index}]"), f"{path}[{index}]") for index, step in enumerate(written)
+        _parse_step(_mapping(step, f"{path}[{index}]"), f"{path}[{index}]") for index, step in enumerate(listed)
     )
 
 

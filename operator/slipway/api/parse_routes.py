@@ -6,13 +6,13 @@ What an Envoy would refuse is refused here: it would refuse the whole table, and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.api import names
 from slipway.api.patterns import refuse_bad_pattern
 from slipway.api.types import HeaderMatch, Json, SetHeaderRoute, SetMirrorRoute
-from slipway.api.values import mapping, string, whole
+from slipway.api.values import entries, mapping, string, whole
 from slipway.errors import SpecError
 
 MAX_MATCHES = 8
@@ -24,23 +24,23 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 def header_route(written: Mapping[str, Json], path: str) -> SetHeaderRoute:
-    entries = _entries(written.get("match"), f"{path}.match")
+    matches = entries(written.get("match"), f"{path}.match", maximum=MAX_MATCHES)
     return SetHeaderRoute(
         name=route_name(written.get("name"), f"{path}.name"),
-        match=tuple(_header_match(entry, f"{path}.match[{index}]") for index, entry in enumerate(entries)),
+        match=tuple(_header_match(entry, f"{path}.match[{index}]") for index, entry in enumerate(matches)),
     )
 
 
 def mirror_route(written: Mapping[str, Json], path: str) -> SetMirrorRoute:
     """A name alone ends the route, as a percentage of 0 does. Without match it is about every inference; conditions without
     a percentage mean all of what they match."""
-    entries = _entries(written.get("match"), f"{path}.match")
+    matches = entries(written.get("match"), f"{path}.match", maximum=MAX_MATCHES)
     return SetMirrorRoute(
         name=route_name(written.get("name"), f"{path}.name"),
         percentage=whole(
-            written.get("percentage"), f"{path}.percentage", default=100 if entries else 0, minimum=0, maximum=100
+            written.get("percentage"), f"{path}.percentage", default=100 if matches else 0, minimum=0, maximum=100
         ),
-        match=tuple(_mirror_match(entry, f"{path}.match[{index}]") for index, entry in enumerate(entries)),
+        match=tuple(_mirror_match(entry, f"{path}.match[{index}]") for index, entry in enumerate(matches)),
     )
 
 
@@ -64,16 +64,6 @@ def route_name(value: Any, path: str) -> str:
     if not _NAME.fullmatch(name):
         raise SpecError(path, f"is {name!r}, expected at most 63 of a-z, 0-9 and -, beginning and ending without -")
     return name
-
-
-def _entries(written: Any, path: str) -> Sequence[Any]:
-    if written is None:
-        return ()
-    if not isinstance(written, Sequence) or isinstance(written, str):
-        raise SpecError(path, f"is a {type(written).__name__}, expected a list")
-    if len(written) > MAX_MATCHES:
-        raise SpecError(path, f"has {len(written)} entries, expected at most {MAX_MATCHES}")
-    return written
 
 
 def _header_match(written: Any, path: str) -> HeaderMatch:

@@ -16,7 +16,7 @@ from typing import Any
 
 from slipway.api.parse_gates import golden_step, parity_step
 from slipway.api.types import Bake, Gate, Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
-from slipway.api.values import boolean, mapping, whole
+from slipway.api.values import boolean, entries, mapping, whole
 from slipway.errors import SpecError
 
 MAX_GATES = 8
@@ -42,13 +42,8 @@ def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
 
 
 def _gates(written: Any, path: str) -> tuple[Gate, ...]:
-    if written is None:
-        return ()
-    if not isinstance(written, list):
-        raise SpecError(path, f"is a {type(written).__name__}, expected a list")
-    if len(written) > MAX_GATES:
-        raise SpecError(path, f"has {len(written)} entries, expected at most {MAX_GATES}")
-    return tuple(_gate(mapping(entry, f"{path}[{index}]"), f"{path}[{index}]") for index, entry in enumerate(written))
+    listed = entries(written, path, maximum=MAX_GATES)
+    return tuple(_gate(mapping(entry, f"{path}[{index}]"), f"{path}[{index}]") for index, entry in enumerate(listed))
 
 
 def _gate(entry: Mapping[str, Json], path: str) -> Gate:

@@ -173,6 +173,11 @@ class ErrorCriterion:
     max_increase_percent: int = 3  # percentage points of requests that may be bad beyond stable's
     max_percent: int | None = None  # of its requests may be bad, whatever stable has
 
+    @property
+    def ceiling(self) -> float | None:
+        """The same as a fraction."""
+        return None if self.max_percent is None else self.max_percent / 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyCriterion:
@@ -181,6 +186,11 @@ class LatencyCriterion:
     percentile: int = 95
     max_increase_percent: int = 5  # percentage points of requests that may be slow beyond stable's
     max_ms: int | None = None  # the limit in milliseconds, for `percentile` of its answers, whatever stable has
+
+    @property
+    def ceiling(self) -> float | None:
+        """The fraction of its requests that may be slow, whatever stable has: `percentile` percent keep the limit."""
+        return None if self.max_ms is None else 1 - self.percentile / 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +204,7 @@ class Judging:
     @property
     def has_limits(self) -> bool:
         """Something can be judged without any request to stable."""
-        errors, latency = self.errors, self.latency
-        return (errors is not None and errors.max_percent is not None) or (
-            latency is not None and latency.max_ms is not None
-        )
+        return any(asked is not None and asked.ceiling is not None for asked in (self.errors, self.latency))
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.api.types import Json
@@ -14,6 +14,17 @@ def mapping(value: Any, path: str) -> Mapping[str, Json]:
         return {}
     if not isinstance(value, Mapping):
         raise SpecError(path, f"is a {type(value).__name__}, expected an object")
+    return value
+
+
+def entries(value: Any, path: str, *, maximum: int) -> Sequence[Any]:
+    """A list of at most so many; none is an empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise SpecError(path, f"is a {type(value).__name__}, expected a list")
+    if len(value) > maximum:
+        raise SpecError(path, f"has {len(value)} entries, expected at most {maximum}")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from slipway.api.types import Analysis, ErrorCriterion, LatencyCriterion, Rollout
+from slipway.api.types import Analysis, LatencyCriterion, Rollout
 from slipway.core.analysis import Counts, Criterion, Evidence, Verdict, is_worse_alone, judge, requests_needed
 from slipway.core.watch import ERRORS, LATENCY, Watch
 
@@ -55,7 +55,7 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
     """Every metric that is judged. Without a watch there is no data, and no data is inconclusive."""
     judging = rollout.judging
     asked_of = (judging.errors, judging.latency)
-    tests = sum((asked is not None) + (_ceiling(asked) is not None) for asked in asked_of)
+    tests = sum(1 if asked.ceiling is None else 2 for asked in asked_of if asked is not None)
     alpha = judging.false_alarm_percent / 100 / max(1, tests)  # Bonferroni
     fewest = _min_requests(rollout, step)
     found = []
@@ -64,7 +64,7 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
             continue
         evidence = watch.evidence.get(metric, Evidence()) if watch is not None else Evidence()
         criterion = Criterion(
-            alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest, ceiling=_ceiling(asked)
+            alpha=alpha, margin=asked.max_increase_percent / 100, min_requests=fewest, ceiling=asked.ceiling
         )
         baked = _baked(watch, metric, evidence)
         is_worse = baked is not None and is_worse_alone(baked, evidence.stable, criterion)
@@ -89,13 +89,6 @@ def _baked(watch: Watch | None, metric: str, evidence: Evidence) -> Counts | Non
     if before is None:
         return None
     return Counts(evidence.canary.requests - before.requests, evidence.canary.bad - before.bad)
-
-
-def _ceiling(asked: ErrorCriterion | LatencyCriterion | None) -> float | None:
-    """The share of the canary's requests that may be bad whatever stable has: `percentile` percent keep the limit."""
-    if isinstance(asked, LatencyCriterion):
-        return None if asked.max_ms is None else 1 - asked.percentile / 100
-    return None if asked is None or asked.max_percent is None else asked.max_percent / 100
 
 
 def _min_requests(rollout: Rollout, step: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from slipway.adapters.resources import MODEL_DEPLOYMENTS, Resource
 from slipway.adapters.store import Store
 from slipway.api.types import JsonObject
-from slipway.errors import NotFound
+from slipway.errors import NotFound, SlipwayError
 from slipway.loop.queue import Key
 
 
@@ -40,11 +40,15 @@ class Losses:
         key = Key(metadata["namespace"], metadata["name"])
         if key not in self._told:
             return resource
+        # Before the question: what is lost while it is under way is a question of its own.
+        self._told.discard(key)
         try:
             live: dict[str, Any] | None = await self._cluster.get(MODEL_DEPLOYMENTS, key.namespace, key.name)
         except NotFound:
             live = None
-        self._told.discard(key)
+        except SlipwayError:
+            self._told.add(key)
+            raise
         is_same = live is not None and live["metadata"]["uid"] == metadata["uid"]
         if not is_same:
             self._store.end(key.namespace, key.name, metadata["uid"])

@@ -90,3 +90,22 @@ async def test_an_api_server_that_does_not_say_is_asked_again() -> None:
         await losses.owner(resource("old", 5))
     server.said = NotFound("gone")
     assert await losses.owner(resource("old", 5)) is None
+
+
+async def test_a_loss_while_the_question_is_under_way_is_asked_about_again() -> None:
+    losses, server, _ = scene(resource("old", 7))
+
+    class Slow(Answers):
+        async def get(self, kind: Resource, namespace: str, name: str) -> dict[str, Any]:
+            answer = await super().get(kind, namespace, name)
+            if self.asked == 1:
+                losses.note("risk", "fraud")
+            return answer
+
+    slow = Slow(server.said)
+    losses._cluster = slow
+    losses.note("risk", "fraud")
+    await losses.owner(resource("old", 5))
+    await losses.owner(resource("old", 5))
+    await losses.owner(resource("old", 5))
+    assert slow.asked == 2

@@ -75,10 +75,11 @@ def build_route_files(table: RouteTable, clusters: Sequence[JsonObject]) -> Rout
         raise ValueError(f"{table.deployment}: routes need clusters {missing}, found {present}; nothing is written")
     pins = _pins(table, present)
     # The version is part of the table (a router answers it), so it is computed from the table without it.
-    routes_version = content_version(_route_configuration(table, pins, version=""))
+    configuration = _route_configuration(table, pins, version="")
+    routes_version = content_version(configuration)
     clusters_version = content_version(resources)
     return RouteFiles(
-        routes=_discovery_response([_route_configuration(table, pins, version=routes_version)], routes_version),
+        routes=_discovery_response([_with_version(configuration, table, routes_version)], routes_version),
         clusters=_discovery_response(resources, clusters_version),
         routes_version=routes_version,
         clusters_version=clusters_version,
@@ -149,14 +150,27 @@ def _route_configuration(table: RouteTable, pins: _Pins, *, version: str) -> dic
     }
 
 
+def _with_version(configuration: dict[str, Any], table: RouteTable, version: str) -> dict[str, Any]:
+    """The same table, whose first route tells this version. A table has a hundred routes: the others are not built anew."""
+    (host,) = configuration["virtual_hosts"]
+    routes = [_version_route(table, version), *host["routes"][1:]]
+    return {**configuration, "virtual_hosts": [{**host, "routes": routes}]}
+
+
+def _version_route(table: RouteTable, version: str) -> dict[str, Any]:
+    """What a router says that is in force: of this table the only part that depends on its version."""
+    headers = [exact_header(names.HEADER_OPS, "1"), exact_header(":method", "GET")]
+    weights = {str(entry.revision): entry.weight for entry in table.revisions}
+    in_force = answer(200, canonical_json({"routes": version, "weights": weights}))
+    return {"name": "ops-route", "match": {"path": names.PATH_ROUTER_ROUTE, "headers": headers}, **in_force}
+
+
 def _ops_routes(table: RouteTable, version: str) -> list[dict[str, Any]]:
     """Only the ops listener sets the header; client listeners remove it from every request before routing."""
     is_ops = exact_header(names.HEADER_OPS, "1")
     is_get = exact_header(":method", "GET")
-    weights = {str(entry.revision): entry.weight for entry in table.revisions}
-    in_force = answer(200, canonical_json({"routes": version, "weights": weights}))
     return [
-        {"name": "ops-route", "match": {"path": names.PATH_ROUTER_ROUTE, "headers": [is_ops, is_get]}, **in_force},
+        _version_route(table, version),
         *(
             {
                 "name": f"ops-admin{path.replace('/', '-')}",

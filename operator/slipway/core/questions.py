@@ -18,15 +18,16 @@ from slipway.errors import SpecError
 
 def claim_to_look_up(resource: JsonObject, children: Children) -> str | None:
     """The claim whose existence decides something now: no revision is frozen yet, or a pod cannot be scheduled."""
-    try:
-        claim = parse_spec(resource).model.source.claim
-    except SpecError:
-        return None
     wanted = spec_hash(resource)
     frozen = (read_revision(item) for item in ours(children.controller_revisions, resource).values())
-    if not any(revision is not None and revision.spec_hash == wanted for revision in frozen):
-        return claim
-    return claim if any(_is_unscheduled(pod) for pod in model_pods(resource, children)) else None
+    is_frozen = any(revision is not None and revision.spec_hash == wanted for revision in frozen)
+    if is_frozen and not any(_is_unscheduled(pod) for pod in model_pods(resource, children)):
+        return None
+    # Only now: the planner parses this spec too, and a quiet pass should do it once.
+    try:
+        return parse_spec(resource).model.source.claim
+    except SpecError:
+        return None
 
 
 def model_pods(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:

@@ -31,6 +31,7 @@ class Entry:
     resource_version: str = ""  # of the answer
     effective: bool = False  # it changed something
     owner: str = ""  # writes: the controller's uid in what was sent or answered
+    uid: str = ""  # deletes: whose uid the request named as its precondition
     fault: str = ""
     ended_at: float = 0.0
 

@@ -263,7 +263,9 @@ class Proxy:
         written = as_object(body)
         entry.resource_version = str((written.get("metadata") or {}).get("resourceVersion") or "")
         entry.owner = entry.owner or controller_uid(written)
-        given = str((as_object(raw).get("metadata") or {}).get("resourceVersion") or "")
+        sent = as_object(raw)
+        entry.uid = str((sent.get("preconditions") or {}).get("uid") or "")
+        given = str((sent.get("metadata") or {}).get("resourceVersion") or "")
         changed = call.verb in ("create", "delete") or entry.resource_version != given
         entry.effective = entry.upstream < 300 and changed
         if entry.effective and session.armed:

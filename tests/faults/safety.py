@@ -238,7 +238,7 @@ class Safety:
     # ── whose objects, where, and until when ─────────────────────────────────────────────────────────────────────────
 
     def _check_foreign(self, change: Change) -> None:
-        """S3: what the operator wrote carries our owner; a deletion is matched by kind and name."""
+        """S3: what the operator wrote carries our owner."""
         entry = self._written.get(str(change.version))
         if entry is None and change.type == "DELETED":
             entry = next((item for item in self._deletions if self._is_of(item, change)), None)
@@ -249,7 +249,9 @@ class Safety:
 
     @staticmethod
     def _is_of(entry: Entry, change: Change) -> bool:
-        return entry.resource == change.resource and entry.name == change.name
+        """The same kind, name and uid: a namesake that somebody else deletes later is not the operator's deed."""
+        same_name = entry.resource == change.resource and entry.name == change.name
+        return same_name and entry.uid in ("", change.object["metadata"].get("uid"))
 
     def _check_places(self) -> None:
         for entry in self._journal.entries:

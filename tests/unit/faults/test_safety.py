@@ -77,6 +77,16 @@ def test_the_deletion_of_an_object_of_somebody_else_is_seen() -> None:
     assert history.violations() == ["S3"]
 
 
+def test_a_namesake_that_somebody_else_deletes_later_is_not_the_operators_deed() -> None:
+    history = served()
+    history.change("services", "fraud", "ADDED", metadata={"uid": "ours"})
+    history.write("delete", "services", "fraud").uid = "ours"
+    history.change("services", "fraud", "DELETED", metadata={"uid": "ours"})
+    history.change("services", "fraud", "ADDED", owner="somebody", metadata={"uid": "theirs"})
+    history.change("services", "fraud", "DELETED", owner="somebody", metadata={"uid": "theirs"})
+    assert history.violations() == []
+
+
 def test_a_write_in_another_namespace_is_seen() -> None:
     history = served()
     history.write("create", "services", "fraud", namespace="default")

@@ -84,19 +84,56 @@ def build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def keep_running(registry: kopf.OperatorRegistry, stop: asyncio.Event, when_started: Callable[[], None]) -> None:
-    """Runs kopf until `stop` is set, again after each end. `when_started` is called each time it has started."""
-    backoff = Backoff(base_s=1.0, cap_s=30.0)
-    while not stop.is_set():
-        began = asyncio.get_running_loop().time()
+class Runner:
+    """kopf, kept running until it is stopped. `when_started` is called each time it has started."""
+
+    def __init__(self, registry: kopf.OperatorRegistry, when_started: Callable[[], None]) -> None:
+        self._registry = registry
+        self._when_started = when_started
+        self._stopped = asyncio.Event()
+        self._run_ends = asyncio.Event()  # kopf's own flag, a new one for each run
+        self._wanted_anew = False
+
+    def stop(self) -> None:
+        """For good; `run` returns once kopf has ended."""
+        self._stopped.set()
+        self._run_ends.set()
+
+    def begin_anew(self) -> None:
+        """Ends this run and begins another at once. For a kind that was missing and is served now: kopf reads discovery when
+        it hears of a CRD, which can be a moment before discovery has it, and then watches nothing until the next change of a CRD.
+        """
+        self._wanted_anew = True
+        self._run_ends.set()
+
+    async def run(self) -> None:
+        """Returns after `stop`; whatever ends kopf before, it is started again."""
+        backoff = Backoff(base_s=1.0, cap_s=30.0)
+        while not self._stopped.is_set():
+            began = asyncio.get_running_loop().time()
+            self._run_ends, self._wanted_anew = asyncio.Event(), False
+            await self._run_once()
+            if self._stopped.is_set():
+                return
+            telemetry.kopf_restarts.inc()
+            if self._wanted_anew:
+                log.info("kopf begins anew", extra={"cause": f"{names.PLURAL} were not served for a while"})
+                continue
+            if asyncio.get_running_loop().time() - began > 300.0:
+                backoff.reset()
+            delay_s = backoff.next_s()
+            log.warning("kopf ended", extra={"restart_in_s": round(delay_s, 2)})
+            await _pause(self._stopped, delay_s)
+
+    async def _run_once(self) -> None:
         try:
             await kopf.operator(
-                registry=registry,
+                registry=self._registry,
                 settings=build_settings(),
                 clusterwide=True,
                 standalone=True,
-                stop_flag=stop,
-                ready_flag=_Started(when_started),
+                stop_flag=self._run_ends,
+                ready_flag=_Started(self._when_started),
             )
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -105,14 +142,6 @@ async def keep_running(registry: kopf.OperatorRegistry, stop: asyncio.Event, whe
         except Exception as error:
             # Whatever ended it, the next start lists everything anew.
             log.warning("kopf failed", extra={"cause": f"{type(error).__name__}: {error}"}, exc_info=True)
-        if stop.is_set():
-            return
-        if asyncio.get_running_loop().time() - began > 300.0:
-            backoff.reset()
-        delay_s = backoff.next_s()
-        telemetry.kopf_restarts.inc()
-        log.warning("kopf ended", extra={"restart_in_s": round(delay_s, 2)})
-        await _pause(stop, delay_s)
 
 
 async def _pause(stop: asyncio.Event, delay_s: float) -> None:

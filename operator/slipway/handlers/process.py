@@ -27,7 +27,7 @@ from slipway.adapters.store import Store, Stores
 from slipway.core.snapshot import Profiles
 from slipway.handlers.caches import Records, owned_informers, profiles_informer, profiles_reader
 from slipway.handlers.events import build_registry, ring_on_news
-from slipway.handlers.framework import keep_running
+from slipway.handlers.framework import Runner
 from slipway.handlers.health import Health, HealthServer
 from slipway.handlers.leading import TermStart, make_elector
 from slipway.loop.losses import Losses
@@ -96,7 +96,7 @@ def compose(parts: Parts) -> Reconcile:
 
 async def run(settings: Settings, *, composer: Compose = compose) -> None:
     """The whole life of the operator. Returns after SIGTERM or SIGINT; raises OSError if the port is taken."""
-    stop, kopf_stop = asyncio.Event(), asyncio.Event()
+    stop = asyncio.Event()
     _stop_on_signals(stop)
     async with AsyncExitStack() as cleanup:
         clock = SystemClock()
@@ -157,24 +157,23 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
                     queue, reconcile, leadership=leadership, wait_until_synced=_all_set(tuple(health.caches.values()))
                 )
                 health.tasks[f"worker {number}"] = spawn(f"worker {number}", worker.run())
-            registry = build_registry(stores.model_deployments, cluster, clock)
 
             def kopf_started() -> None:
                 _stop_on_signals(stop)
                 supervisor.list_soon()  # kopf's own list tells of no deletion
 
-            kopf_task = spawn("kopf", keep_running(registry, kopf_stop, kopf_started))
+            kopf_runner = Runner(build_registry(stores.model_deployments, cluster, clock), kopf_started)
+            supervisor.when_served_again = kopf_runner.begin_anew
+            kopf_task = spawn("kopf", kopf_runner.run())
             health.tasks["kopf"] = kopf_task
             await stop.wait()
             log.info("stopping")
             health.stopping = True
-            await _end(queue, elector, kopf_task, kopf_stop)
+            await _end(queue, elector, kopf_task, kopf_runner)
     log.info("stopped")
 
 
-async def _end(
-    queue: WorkQueue, elector: Elector | None, kopf_task: asyncio.Task[None], kopf_stop: asyncio.Event
-) -> None:
+async def _end(queue: WorkQueue, elector: Elector | None, kopf_task: asyncio.Task[None], kopf_runner: Runner) -> None:
     queue.close()
     try:
         async with asyncio.timeout(DRAIN_S):
@@ -186,7 +185,7 @@ async def _end(
         if elector is not None:
             await elector.resign()
     # Only now: kopf would cancel the helpers of running passes 5 s after it was told to stop.
-    kopf_stop.set()
+    kopf_runner.stop()
     await asyncio.wait((kopf_task,), timeout=KOPF_END_S)
 
 

@@ -19,15 +19,18 @@ from slipway.adapters.cluster import Cluster
 from slipway.adapters.lag import Lag, Written, nothing_written, refuse_older_than_records
 from slipway.adapters.resources import MODEL_DEPLOYMENTS
 from slipway.adapters.store import Store
-from slipway.errors import SlipwayError
+from slipway.errors import NotFound, SlipwayError
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 SOONEST_S = 2.0  # between two lists, however often somebody asks for one
-# After a list that failed: whatever made it fail (an API server that was away, a CRD that was replaced) may have cost kopf
-# its watch, and kopf does not always notice that the kind is back.
+# After a list that failed: whatever made it fail may have cost kopf its watch, and kopf needs a while to watch again.
 AFTER_TROUBLE_S = (4.0, 8.0, 16.0, 32.0)
+
+
+def _nothing() -> None:
+    return
 
 
 class Supervisor:
@@ -46,6 +49,7 @@ class Supervisor:
         self.primed = asyncio.Event()
         self.last_progress = clock.monotonic()
         self.listed_from = -math.inf  # monotonic time at which the last list was asked for
+        self.when_served_again = _nothing  # called when the kind is there after it was not
         self._cluster = cluster
         self._store = store
         self._clock = clock
@@ -63,14 +67,20 @@ class Supervisor:
     async def run(self) -> None:
         """Never returns, never raises but for a cancellation or a bug."""
         sooner: list[float] = []
+        missed = 0  # lists that must still succeed since the API server did not know the kind: its CRD was not there
         while True:
             try:
                 await self.list_once()
+                if missed == 1:
+                    self.when_served_again()
+                missed = max(0, missed - 1)
                 delay_s = self._jitter(self._interval_s * 0.8, self._interval_s * 1.2)
                 if sooner:
                     delay_s = min(delay_s, sooner.pop(0))
             except SlipwayError as error:
                 sooner = list(AFTER_TROUBLE_S)
+                # Two, four seconds apart: discovery, by which kopf goes, learns of a kind later than it is served.
+                missed = 2 if isinstance(error, NotFound) else missed
                 delay_s = self._backoff.next_s()
                 telemetry.watch_restarts.labels(MODEL_DEPLOYMENTS.plural, type(error).__name__).inc()
                 log.warning("list failed", extra={"cause": str(error), "retry_in_s": round(delay_s, 2)})

@@ -233,6 +233,11 @@ async def test_a_crd_that_goes_and_comes_back_is_followed_without_a_restart_of_t
     kube_api.request("POST", collection, model_deployment(namespace, "after")).expect(201)
     await process.wait_for("pass", key=f"{namespace}/after", deadline_s=60)
     await process.wait_for("pass", key=f"{namespace}/before", exists=False, deadline_s=60)
+    await process.wait_for("kopf begins anew", deadline_s=60)
+    await asyncio.sleep(3.0)
+    # From here on by its events again, not by the list of each minute.
+    kube_api.request("POST", collection, model_deployment(namespace, "later")).expect(201)
+    await process.wait_for("pass", key=f"{namespace}/later", deadline_s=3)
     assert await process.ask("/livez") == (200, "ok")
 
 

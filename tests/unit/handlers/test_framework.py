@@ -79,10 +79,27 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
 
 async def test_kopf_is_started_again_however_it_ends(ends: list[BaseException | None]) -> None:
     ends += [RuntimeError("404"), None, asyncio.CancelledError(), ValueError("rubbish")]
-    stop, starts = asyncio.Event(), []
-    task = asyncio.create_task(framework.keep_running(kopf.OperatorRegistry(), stop, lambda: starts.append(1)))
+    starts: list[int] = []
+    runner = framework.Runner(kopf.OperatorRegistry(), lambda: starts.append(1))
+    task = asyncio.create_task(runner.run())
     await until(lambda: len(starts) == 5, lambda: starts)
-    stop.set()
+    runner.stop()
+    async with asyncio.timeout(5):
+        await task
+
+
+@pytest.mark.usefixtures("ends")
+async def test_kopf_that_is_to_begin_anew_does_so_at_once_and_as_often_as_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 3600.0)
+    starts: list[int] = []
+    runner = framework.Runner(kopf.OperatorRegistry(), lambda: starts.append(1))
+    task = asyncio.create_task(runner.run())
+    for times in (1, 2, 3):
+        await until(lambda times=times: len(starts) == times, lambda: starts)  # type: ignore[misc]
+        runner.begin_anew()
+    runner.stop()
     async with asyncio.timeout(5):
         await task
 
@@ -92,17 +109,17 @@ async def test_an_order_to_stop_is_obeyed_also_in_the_pause(
 ) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 3600.0)
     ends.append(RuntimeError("404"))
-    stop = asyncio.Event()
-    task = asyncio.create_task(framework.keep_running(kopf.OperatorRegistry(), stop, lambda: None))
+    runner = framework.Runner(kopf.OperatorRegistry(), lambda: None)
+    task = asyncio.create_task(runner.run())
     await asyncio.sleep(0.01)
-    stop.set()
+    runner.stop()
     async with asyncio.timeout(5):
         await task
 
 
 @pytest.mark.usefixtures("ends")
 async def test_a_cancellation_of_the_keeper_itself_ends_it() -> None:
-    task = asyncio.create_task(framework.keep_running(kopf.OperatorRegistry(), asyncio.Event(), lambda: None))
+    task = asyncio.create_task(framework.Runner(kopf.OperatorRegistry(), lambda: None).run())
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -98,7 +98,6 @@ async def test_a_list_that_fails_is_asked_again_and_empties_nothing(store: Store
 async def test_after_a_list_that_failed_a_few_more_come_soon_and_then_it_is_calm_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A CRD that was replaced: kopf does not always notice that the kind is back."""
     made = supervisor(
         Lists(([], "5"), NotFound("no such kind"), ([], "6")), store, interval_s=60.0, jitter=lambda _low, high: high
     )
@@ -114,6 +113,25 @@ async def test_after_a_list_that_failed_a_few_more_come_soon_and_then_it_is_calm
         await made.run()
     assert pauses[0] == 72.0
     assert pauses[2:] == [4.0, 8.0, 16.0, 32.0, 72.0, 72.0]
+
+
+@pytest.mark.parametrize(("error", "times"), [(NotFound("no such kind"), 1), (Unreachable("away"), 0)])
+async def test_a_kind_that_is_served_again_is_told_once_after_two_lists(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int
+) -> None:
+    """kopf may have read discovery before the kind was in it, and hears of nothing then. An outage costs it no kind."""
+    lists = Lists(([], "5"), error, error, ([], "6"))
+    made, told = supervisor(lists, store), []
+
+    async def pause(_: float) -> None:
+        if lists.asked == 9:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(made, "_pause", pause)
+    made.when_served_again = lambda: told.append(lists.asked)
+    with pytest.raises(asyncio.CancelledError):
+        await made.run()
+    assert told == [5] * times
 
 
 async def test_a_suspicion_brings_the_next_list_forward(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

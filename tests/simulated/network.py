@@ -1,6 +1,6 @@
 """Gives this process a network of its own, in which every address of a simulated pod is an address of this machine.
 
-    isolate()          become `unshare --net -- <the same command>`, unless the network is our own already
+    isolate()          build what the bed runs, then become `unshare --net -- <the same command>`
     prepare()          loopback up, and the pods' range local to it (Linux "AnyIP"): who listens on 0.0.0.0 answers for all
 
 The namespace has loopback and nothing else, so nothing that runs in it can reach an address outside this machine. It has no
@@ -14,7 +14,9 @@ import json
 import os
 import sys
 
+from tests.cluster.binaries import helm, simulator_binaries
 from tests.cluster.errors import ClusterError
+from tests.cluster.progress import Progress
 from tests.cluster.shell import run
 
 POD_RANGE = ipaddress.IPv4Network("10.98.0.0/15")
@@ -23,9 +25,13 @@ POD_RANGE = ipaddress.IPv4Network("10.98.0.0/15")
 def isolate() -> None:
     """Return inside a network of our own, prepared. The first call replaces the process image: make it the first thing.
 
-    Interpreter options and `-m` are kept. Needs root.
+    Interpreter options and `-m` are kept. Needs root. On a machine that is new, the bed's programs are built first: no
+    module can be downloaded from inside.
     """
     if not is_isolated():
+        progress = Progress()
+        simulator_binaries(progress)
+        helm(progress)
         command = ["unshare", "--net", "--", sys.executable, *sys.orig_argv[1:]]
         os.execvp(command[0], command)
     prepare()

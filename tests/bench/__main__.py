@@ -28,7 +28,8 @@ from tests.simulated import network
 
 DOCS = REPOSITORY / "docs"
 PARTS = ("fleet", "rollouts", "passes", "router")
-TOLD = (*PARTS, "weights")  # that one needs the local cluster: python -m tests.bench.weights --out docs
+# The last two need the local cluster: python -m tests.bench.created --out docs, and tests.bench.weights
+TOLD = (*PARTS, "created", "weights")
 ON_THE_BED = {"fleet", "rollouts"}
 STORIES = ("create", "still", "change", "restart")
 BRIEF = ("create", "restart")

@@ -125,7 +125,7 @@ def as_part(starts: Sequence[Start]) -> Part:
     return Part(
         name="created",
         title="From a new ModelDeployment to the first answer",
-        about=(__doc__ or "").partition("\n\n")[2].strip(),
+        about=(__doc__ or "").partition("\n\n")[2].strip("\n"),
         figures=(
             Figure(
                 what="created → Ready beyond what its pod needs, p50",

@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slipway.api.types import Analysis, LatencyCriterion, Rollout
-from slipway.core.analysis import Counts, Criterion, Evidence, Verdict, is_worse_alone, judge, requests_needed
+from slipway.core.analysis import (
+    Counts,
+    Criterion,
+    Evidence,
+    Verdict,
+    half_way,
+    is_suspect,
+    is_worse_alone,
+    judge,
+    requests_needed,
+)
 from slipway.core.watch import ERRORS, LATENCY, Watch
 
 
@@ -23,6 +33,7 @@ class Finding:
     percentile: int | None
     is_fixed: bool = False  # the threshold is the spec's, not stable's percentile
     baked: Counts | None = None  # the canary's since its bake began, while stable has no requests
+    is_suspect: bool = False  # half of the way to being given up
 
     @property
     def needed(self) -> int | None:
@@ -68,11 +79,13 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
         )
         baked = _baked(watch, metric, evidence)
         is_worse = baked is not None and is_worse_alone(baked, evidence.stable, criterion)
+        looks_worse = baked is not None and is_worse_alone(baked, evidence.stable, half_way(criterion))
         found.append(
             Finding(
                 metric=metric,
                 verdict=Verdict.FAILED if is_worse else judge(evidence, criterion),
                 baked=baked if is_worse else None,
+                is_suspect=looks_worse or is_suspect(evidence, criterion),
                 evidence=evidence,
                 criterion=criterion,
                 stable=watch.stable if watch is not None else 0,
@@ -100,6 +113,11 @@ def failure(found: Iterable[Finding]) -> str | None:
     """The figures of what is worse, None if nothing is shown to be."""
     bad = [entry.figures for entry in found if entry.verdict is Verdict.FAILED]
     return "; ".join(bad) if bad else None
+
+
+def suspects(found: Iterable[Finding]) -> bool:
+    """Any metric; worth a closer look, and nothing else follows from it."""
+    return any(entry.is_suspect for entry in found)
 
 
 def passes(found: Iterable[Finding]) -> bool:

@@ -102,6 +102,15 @@ class Decision(Facts):
             return None
         return watching.advanced(watch, self.spec.rollout.judging, self.snapshot.routers)
 
+    def suspects(self, record: Record) -> bool:
+        """Whether the next bad answers may decide: nothing follows from it but that the next look comes sooner."""
+        state = record.rollout
+        if state is None or record.watch is None:
+            return False
+        return comparison.suspects(
+            comparison.findings(self._seen(record) or record.watch, self.spec.rollout, state.step)
+        )
+
     def _written(
         self, record: Record, before: watching.Watch, seen: watching.Watch, confirmation: traffic.Confirmation | None
     ) -> watching.Watch:

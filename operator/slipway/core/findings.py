@@ -26,6 +26,7 @@ PREREQUISITE_RECHECK_S = 10.0  # a claim, a profile, a name may appear without a
 FAILURE_RECHECK_S = 15.0  # a pod that failed may be mended from outside
 PROGRESS_RECHECK_S = 5.0
 COMPARE_RECHECK_S = 1.0  # routers count without an event; a bad revision is stopped at the look that decides
+SUSPECT_RECHECK_S = 0.25  # the next bad answers may decide; few good revisions ever get here (core/analysis.py)
 QUIET_RECHECK_S = 60.0  # routers are asked again; it costs the API server nothing
 
 
@@ -37,6 +38,7 @@ class Outcome:
     after: Record
     strict: traffic.Confirmation | None  # the routers' word for decisions; None: no table yet
     shown: traffic.Confirmation | None  # the same with patience, for people
+    suspected: bool  # the revision on trial is half of the way to being given up by what the routers count
 
 
 def collect(outcome: Outcome) -> Findings:
@@ -113,7 +115,7 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
         # Routers see pods come without an event; a pause for a person may last for days, and needs no hurry.
         waits.append(traffic.MEMBERS_RECHECK_S if after.routed and stage != "Paused" else PROGRESS_RECHECK_S)
     if after.watch is not None:
-        waits.append(COMPARE_RECHECK_S)
+        waits.append(SUSPECT_RECHECK_S if outcome.suspected else COMPARE_RECHECK_S)
     if (wait := next_look_s(after, facts.spec.rollout, facts.snapshot.now)) is not None:
         waits.append(wait)
     return min(waits)
@@ -128,7 +130,7 @@ def _line(outcome: Outcome, number: int) -> RevisionReport:
         role = "Stable"
     else:
         role = "Candidate" if after.stable is None else "Canary"
-    verified = shown.weight_of(number) if shown is not None else 0
+    verified = shown.towards(after.weight_of(number), number) if shown is not None else 0
     if shown is not None and not shown.heard and shown.complete:
         verified = after.weight_of(number)  # all routers miss an answer or two: what was confirmed stands for 30 s
     return RevisionReport(

@@ -110,7 +110,8 @@ class _Pass(Decision):
             actions += (self._acknowledge(),)
         # Last: a Job that is refused keeps back nothing that matters more.
         actions += self._job_actions(after)
-        return self._report(Outcome(facts=self, after=after, strict=strict, shown=shown), actions)
+        outcome = Outcome(facts=self, after=after, strict=strict, shown=shown, suspected=self.suspects(after))
+        return self._report(outcome, actions)
 
     def _report(self, outcome: Outcome, actions: tuple[Action, ...]) -> Plan:
         findings = collect(outcome)

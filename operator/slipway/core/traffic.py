@@ -43,12 +43,19 @@ class Confirmation:
     heard: int = 0  # routers that answered
     recheck_s: float | None = None
     weights: Mapping[int, int] = field(default_factory=dict)  # revision → least weight that any answering router gives
+    most: Mapping[int, int] = field(default_factory=dict)  # the greatest, of routers that see a healthy member
     members: Mapping[int, int] = field(default_factory=dict)  # revision → least healthy members that any of them sees
     active: Mapping[int, int] = field(default_factory=dict)  # revision → requests in flight, summed
 
     def weight_of(self, revision: int) -> int:
         """Percent that every answering router gives to the revision; 0 where one of them sees no healthy member."""
         return self.weights.get(revision, 0) if self.members.get(revision, 0) else 0
+
+    def towards(self, asked: int, revision: int) -> int:
+        """Percent in force on the way to what is asked for: while routers differ, the one farthest from it. So a share that
+        goes down is gone when the last router has dropped it, as one that goes up is there when the last one has it."""
+        least, most = self.weight_of(revision), self.most.get(revision, 0)
+        return most if abs(most - asked) > abs(least - asked) else least
 
 
 def confirm(
@@ -105,6 +112,12 @@ def _heard(answers: Iterable[RouterAnswer]) -> Confirmation:
         cause=None,
         heard=len(all_answers),
         weights={number: min(answer.weights.get(number, 0) for answer in all_answers) for number in revisions},
+        most={
+            number: max(
+                answer.weights.get(number, 0) if answer.healthy_members.get(number, 0) else 0 for answer in all_answers
+            )
+            for number in revisions
+        },
         members={number: min(answer.healthy_members.get(number, 0) for answer in all_answers) for number in revisions},
         active={number: sum(answer.active_requests.get(number, 0) for answer in all_answers) for number in active},
     )

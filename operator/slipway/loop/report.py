@@ -1,14 +1,15 @@
 """Writes status, in this one place, once per pass, and only when it differs; then says in Events what turned.
 
-What a person or a tool waits for (a condition that becomes true or stops being so, a new cause of a stall) is written at
-once. Words about progress (starting, fetching, loading, so many percent) are written once a second at most: where pods
-start within a moment, half of all writes would be of words that nobody could have read.
+What a person or a tool waits for (a condition that becomes true or stops being so, a new cause of a stall, a revision that
+has no share on any router any more) is written at once. Words about progress (starting, fetching, loading, so many
+percent) are written once a second at most: where pods start within a moment, half of all writes would be of words that
+nobody could have read.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from slipway.adapters.clock import Clock
@@ -45,7 +46,8 @@ class Reporter:
         present = resource.get("status") or {}
         if plan.status is None or not differs(plan.status, present):
             return None
-        due_s = self._due_s(resource) if turns(plan.status) == turns(present) else 0.0
+        urgent = turns(plan.status) != turns(present) or answering(present) - answering(plan.status)
+        due_s = 0.0 if urgent else self._due_s(resource)
         if due_s <= 0 and not await self._write(resource, plan.status):
             return None
         await self._announce(resource, plan)
@@ -104,6 +106,12 @@ def turns(status: Mapping[str, Json]) -> dict[str, Json]:
     found = {item["type"]: item["status"] == "True" for item in conditions}
     stalled: JsonObject = next((item for item in conditions if item["type"] == ConditionType.STALLED.value), {})
     return {**found, "because": stalled.get("reason") if stalled.get("status") == "True" else None}
+
+
+def answering(status: Mapping[str, Json]) -> set[int]:
+    """Revisions that are to have a share of the requests, or still have one on some router."""
+    lines: Iterable[JsonObject] = status.get("revisions") or ()
+    return {line["revision"] for line in lines if line.get("weight") or line.get("verifiedWeight")}
 
 
 def differs(wanted: Mapping[str, Json], present: Mapping[str, Json]) -> bool:

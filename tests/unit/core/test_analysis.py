@@ -16,6 +16,7 @@ from slipway.core.analysis import (
     difference_bound,
     e_value,
     is_above,
+    is_suspect,
     judge,
     look,
     lower_bound,
@@ -150,6 +151,29 @@ def test_below_its_ceiling_only_with_enough_requests() -> None:
     assert needed is not None
     assert judge(Evidence(canary=Counts(needed), stable=Counts(9 * needed)), absolute) is Verdict.PASSED
     assert judge(Evidence(canary=Counts(needed - 1), stable=Counts(9 * needed)), absolute) is Verdict.INCONCLUSIVE
+
+
+@examples(100)
+@given(PARTS)
+def test_what_is_given_up_was_suspected(parts: list[tuple[Counts, Counts]]) -> None:
+    """So the looks come often before the one that decides."""
+    evidence = look(Evidence(), parts)
+    if judge(evidence, CRITERION) is Verdict.FAILED:
+        assert is_suspect(evidence, CRITERION)
+
+
+def test_few_revisions_that_are_as_good_as_stable_are_ever_suspected() -> None:
+    """At most one in ten, the root of one in a hundred; here of 200, each looked at 100 times."""
+    rng, suspected = random.Random(3), 0
+    for _ in range(200):
+        evidence = Evidence()
+        for _ in range(100):
+            ours, theirs = (sum(rng.random() < 0.02 for _ in range(count)) for count in (10, 90))
+            evidence = look(evidence, [(Counts(10, ours), Counts(90, theirs))])
+            if is_suspect(evidence, CRITERION):
+                suspected += 1
+                break
+    assert suspected <= 20
 
 
 def test_false_aborts_are_at_most_alpha_and_a_tenfold_error_rate_is_found_soon() -> None:

@@ -76,6 +76,30 @@ def test_a_revision_that_errs_as_rarely_as_stable_is_left_alone() -> None:
     assert judged(it)["verdict"] == "Inconclusive"
 
 
+def test_a_revision_that_is_half_of_the_way_to_being_given_up_is_looked_at_more_often() -> None:
+    """The seconds between the answer that decides and the look that sees it are the clients'."""
+    it = on_trial(analysis={"errors": {"maxIncreasePercent": 10}})
+    traffic(it, 3)
+    calm = it.run_pass().recheck_s
+    it.serve(100, bad={2: 0.3})
+    it.run_pass()
+    it.serve(100, bad={2: 0.3})
+    closer = it.run_pass().recheck_s
+    it.settle()
+    assert it.weights() == {1: 90, 2: 10}, "it is suspected, and no more than that"
+    assert closer is not None
+    assert calm is not None
+    assert closer < calm
+
+
+def test_errors_that_stable_has_too_make_nobody_look_more_often() -> None:
+    it = on_trial()
+    traffic(it, 3)
+    calm = it.run_pass().recheck_s
+    traffic(it, 30, bad={1: 0.1, 2: 0.1})
+    assert it.run_pass().recheck_s == calm
+
+
 def test_a_stable_that_errs_does_not_help_a_revision_that_errs_more() -> None:
     it = on_trial()
     traffic(it, 60, bad={1: 0.1, 2: 0.5})

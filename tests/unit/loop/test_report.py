@@ -14,12 +14,23 @@ from tests.support.builders import model_deployment
 from tests.support.clocks import FakeClock
 
 
-def status(*, ready: str = "False", stalled: str = "", words: str = "starting") -> dict[str, Any]:
+def status(
+    *,
+    ready: str = "False",
+    stalled: str = "",
+    words: str = "starting",
+    shares: dict[int, tuple[int, int]] | None = None,
+) -> dict[str, Any]:
+    """`shares`: revision → weight, verified weight."""
     return {
+        "revisions": [
+            {"revision": number, "weight": weight, "verifiedWeight": verified}
+            for number, (weight, verified) in (shares or {}).items()
+        ],
         "conditions": [
             {"type": "Ready", "status": ready, "reason": "Any", "message": words},
             {"type": "Stalled", "status": "True" if stalled else "False", "reason": stalled or "NotStalled"},
-        ]
+        ],
     }
 
 
@@ -72,6 +83,22 @@ async def test_what_turns_is_written_at_once() -> None:
     await bench.say(stalled="ModelLoadFailed")
     await bench.say(stalled="ArtifactNotFound")
     assert len(bench.written) == 5
+
+
+async def test_that_a_revision_has_no_share_any_more_is_written_at_once() -> None:
+    """The abort was written a moment ago; who waits for its end shall not wait for the words."""
+    bench = Bench()
+    await bench.say(stalled="Aborted", shares={1: (100, 90), 2: (0, 10)})
+    assert await bench.say(stalled="Aborted", shares={1: (100, 100), 2: (0, 0)}) is None
+    assert len(bench.written) == 2
+
+
+async def test_a_share_that_only_changes_is_a_word_of_progress() -> None:
+    bench = Bench()
+    await bench.say(shares={1: (100, 100), 2: (0, 0)})
+    assert await bench.say(shares={1: (90, 100), 2: (10, 0)}) is not None
+    assert await bench.say(shares={1: (90, 90), 2: (10, 10)}) is not None
+    assert len(bench.written) == 1
 
 
 async def test_nothing_is_written_when_nothing_differs() -> None:

@@ -366,6 +366,12 @@ class Reason(Enum):
         "Event only: placement Auto found no node for the new pods; for this rollout they take the places of stable's.",
         "Nothing to do; the service is short of one pod meanwhile.",
     )
+    ROUTE_RESTORED = (
+        "RouteRestored",
+        Kind.WELL,
+        "Event only: somebody had changed the routers' ConfigMap; it was put back.",
+        "Find out who writes to it: status.rollout and the steps of the spec are the way to another share.",
+    )
     REVISION_REMOVED = (
         "RevisionRemoved",
         Kind.WELL,

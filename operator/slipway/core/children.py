@@ -14,7 +14,7 @@ from slipway.build.router import build_router_config_map, build_router_deploymen
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_config_map
 from slipway.core import ownership
-from slipway.core.drift import is_covered, needs_write, sealed
+from slipway.core.drift import is_covered, needs_write, sealed, was_edited
 from slipway.core.plan import Action, Apply, Create, Delete
 from slipway.core.record import Record, to_json
 from slipway.core.revisions import Revision, build_controller_revision
@@ -208,6 +208,17 @@ def writes_routes(actions: Iterable[Action], deployment: str) -> bool:
         and action.manifest["metadata"]["name"] == name
         for action in actions
     )
+
+
+def edited_routes(desired: Iterable[JsonObject], present: Owned, deployment: str) -> tuple[str, ...]:
+    """Keys of the router ConfigMap that somebody else has changed; () if nobody has."""
+    name = names.router_name(deployment)
+    live = present.get("ConfigMap", name)
+    wanted = next(item for item in desired if (item["kind"], item["metadata"]["name"]) == ("ConfigMap", name))
+    if live is None or not was_edited(wanted, live):
+        return ()
+    data = live.get("data") or {}
+    return tuple(key for key, value in wanted["data"].items() if data.get(key) != value) or ("metadata",)
 
 
 def drained_children(resource: JsonObject, present: Owned, number: int) -> tuple[Delete, ...]:

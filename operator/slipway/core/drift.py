@@ -28,6 +28,15 @@ def needs_write(desired: JsonObject, live: JsonObject) -> bool:
     return not is_covered(desired, live)
 
 
+def was_edited(desired: JsonObject, live: JsonObject) -> bool:
+    """True if what we applied last is what we want now, and something else lies there: somebody edited it. An edit that
+    meets a change of ours is replaced by that, and is not noticed."""
+    applied = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_APPLIED_HASH)
+    return bool(applied == desired["metadata"]["annotations"].get(names.ANNOTATION_APPLIED_HASH)) and needs_write(
+        desired, live
+    )
+
+
 def is_covered(desired: Json, live: Json, key: str = "") -> bool:
     """True if everything in `desired` is in `live` with the same meaning; `live` may hold more."""
     if desired == live:

@@ -115,5 +115,13 @@ def turned(resource: JsonObject, status: JsonObject) -> tuple[Announcement, ...]
     return tuple(found)
 
 
+def restored(edited: tuple[str, ...]) -> tuple[Announcement, ...]:
+    """Somebody wrote to the router ConfigMap; the pass that notices it puts it back, so it is told once."""
+    if not edited:
+        return ()
+    text = f"the routers' ConfigMap was changed by somebody else ({', '.join(edited)}) and is put back"
+    return (Announcement(type="Warning", reason=Reason.ROUTE_RESTORED.text, message=shorten(text)),)
+
+
 def _normal(reason: Reason, message: str) -> Announcement:
     return Announcement(type="Normal", reason=reason.text, message=shorten(message))

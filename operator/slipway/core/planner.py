@@ -20,7 +20,7 @@ from slipway.core.decision import Decision, same_table
 from slipway.core.diagnosis import has_ended, is_ready
 from slipway.core.facts import spec_cause
 from slipway.core.findings import PREREQUISITE_RECHECK_S, Outcome, collect, confirmed_table, next_look
-from slipway.core.news import news_of, turned
+from slipway.core.news import news_of, restored, turned
 from slipway.core.ownership import left_by_predecessor
 from slipway.core.plan import Action, Create, Delete, Plan, RemoveAnnotations
 from slipway.core.questions import revision_of, router_pods
@@ -111,9 +111,9 @@ class _Pass(Decision):
         # Last: a Job that is refused keeps back nothing that matters more.
         actions += self._job_actions(after)
         outcome = Outcome(facts=self, after=after, strict=strict, shown=shown, suspected=self.suspects(after))
-        return self._report(outcome, actions)
+        return self._report(outcome, actions, kids.edited_routes(desired, self.present, resource["metadata"]["name"]))
 
-    def _report(self, outcome: Outcome, actions: tuple[Action, ...]) -> Plan:
+    def _report(self, outcome: Outcome, actions: tuple[Action, ...], edited: tuple[str, ...]) -> Plan:
         findings = collect(outcome)
         status = build_status(self.snapshot.resource, findings, self.snapshot.now)
         return Plan(
@@ -121,6 +121,7 @@ class _Pass(Decision):
             status=status,
             announcements=(
                 *news_of(self.before, outcome.after, self.spec.rollout),
+                *restored(edited),
                 *turned(self.snapshot.resource, status),
             ),
             confirmed=confirmed_table(outcome),

@@ -171,13 +171,17 @@ async def test_without_a_revision_clients_are_told_that_no_model_is_ready(bed: B
     assert (dict(answer_of_ops.weights), dict(answer_of_ops.healthy_members)) == ({}, {})
 
 
-async def test_weights_hold_per_request_on_one_connection_for_http_and_grpc(bed: Bed) -> None:
-    """600 draws at 10 %: the bounds are five standard deviations (7.3 requests) away, and far from 0, 5 and 20 %."""
+REQUESTS = 2000  # by each protocol
+
+
+async def test_17_weights_hold_per_request_on_one_connection_for_http_and_grpc(bed: Bed) -> None:
+    """17: Measured share over >= 2000 requests within 3 points of the set weight (HTTP and gRPC on one long-lived
+    connection). At 10 % three points are four standard deviations (13.4 requests)."""
     envoy = await bed.router({1: 90, 2: 10}, stable=1)
     http: Counter[str] = Counter()
     grpc_answers: Counter[str] = Counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as one_connection:
-        for _ in range(600):
+        for _ in range(REQUESTS):
             async with one_connection.post(envoy.http + INFER) as answer:
                 http[answer.headers["x-slipway-revision"]] += 1
             call = bed.stub().ModelInfer(service_pb2.ModelInferRequest(model_name=MODEL))
@@ -186,5 +190,5 @@ async def test_weights_hold_per_request_on_one_connection_for_http_and_grpc(bed:
     assert await envoy.stat("http.grpc.downstream_cx_total") == 1
     assert await envoy.stat("http.http.downstream_cx_total") == 1
     for counted in (http, grpc_answers):
-        assert counted["1"] + counted["2"] == 600
-        assert 24 <= counted["2"] <= 96, counted
+        assert counted["1"] + counted["2"] == REQUESTS
+        assert abs(100 * counted["2"] / REQUESTS - 10) <= 3, counted

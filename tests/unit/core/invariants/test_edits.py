@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from slipway.api import names
 from slipway.api.status import Cause, Reason
+from slipway.loop.news import child_is_news
 from tests.support import guards
 from tests.support.disturbances import Disturbance, disturb, examples, happen, histories
 from tests.support.stages import (
@@ -42,8 +44,8 @@ def test_9_weights_sum_to_100_each_between_0_and_100_and_0_is_written(stage: str
 
 
 def test_9_pins_are_untouched_by_weights_and_there_is_one_for_each_revision_of_the_table() -> None:
-    """9: header/mirror rules untouched by setWeight and present iff folded steps say so. (There is no step for a header
-    yet: a pin exists for each revision of the table, at 0 % too, and for no other.)"""
+    """9: rules beside the split are untouched by setWeight: a pin exists for each revision of the table, at 0 % too, and for
+    no other. (Header routes and mirrors: test_beside.py.)"""
     it = at("idle")
     it.edit(model=model("2"))
     tables: dict[tuple[int, ...], set[str]] = {}
@@ -69,7 +71,9 @@ def _pins(it: World) -> list[dict[str, Any]]:
 
 
 SUPERSEDING = st.lists(
-    st.sampled_from(["model", "model again", "steps", "replicas", "runtime", "routers", "back to the first"]),
+    st.sampled_from(
+        ["model", "model again", "steps", "replicas", "runtime", "routers", "placement", "back to the first"]
+    ),
     min_size=1,
     max_size=4,
     unique=True,
@@ -121,6 +125,8 @@ def _edit(what: str) -> dict[str, Any]:
             return {"replicas": 2}
         case "runtime":
             return {"runtime": {"nodeSelector": {"zone": "b"}}}
+        case "placement":
+            return {"rollout": rollout([{"setWeight": 50}, {"pause": {"durationSeconds": 3}}], placement="Replace")}
         case "routers":
             return {"traffic": {"router": {"replicas": 3}}}
         case _:
@@ -165,6 +171,36 @@ def test_16_an_external_edit_of_our_route_is_undone_in_the_next_pass(stage: str,
     shares = {router: weights for router, weights in it.router_weights().items() if weights != it.weights()}
     assert shares == {}
     assert it.weights() == {entry["revision"]: entry["weight"] for entry in record["routed"]} or stage != "idle"
+
+
+@pytest.mark.parametrize("stage", AFTER_START)
+def test_16_an_external_edit_of_our_route_is_told_once(stage: str) -> None:
+    """16: and reported once. What we write ourselves, in any stage, is no edit."""
+    it = at(stage)
+    it.rest()
+    assert "RouteRestored" not in announced(it)
+    item = it.objects["ConfigMap", "fraud-router"]
+    data = {**item["data"], names.ROUTES_KEY: json.dumps({"version_info": "edited", "resources": []})}
+    it.objects["ConfigMap", "fraud-router"] = {**item, "data": data}
+    it.rest()
+    assert announced(it).count("RouteRestored") == 1
+    assert it.objects["ConfigMap", "fraud-router"]["data"] == item["data"]
+
+
+@pytest.mark.parametrize("where", ["routes", "clusters", "labels"])
+def test_16_the_watch_tells_of_an_edit_of_our_route_so_no_resync_is_waited_for(where: str) -> None:
+    """16: (watch, not resync). The change is news to the queue, whoever made it."""
+    it = at("idle")
+    before = {**it.objects["ConfigMap", "fraud-router"], "kind": "ConfigMap"}
+    after = copy.deepcopy(before)
+    match where:
+        case "routes":
+            after["data"][names.ROUTES_KEY] = "{}"
+        case "clusters":
+            after["data"][names.CLUSTERS_KEY] = "{}"
+        case _:
+            after["metadata"]["labels"] = {}
+    assert child_is_news(before, after)
 
 
 @pytest.mark.parametrize("stage", WITH_WEIGHT)

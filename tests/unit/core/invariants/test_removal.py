@@ -17,6 +17,8 @@ from tests.support.disturbances import Disturbance, disturb, examples, happen, h
 from tests.support.stages import DELAY_S, DRAIN_S, STAGES, WITH_WEIGHT, at, rollout, stages
 from tests.support.world import World
 
+DRAIN_OF_ROUTERS_S = 8 + 300  # build/router.py: clients go away, then what is in flight
+
 
 @examples(15)
 @given(stages(), histories(8))
@@ -114,6 +116,23 @@ def test_22_deleting_the_resource_writes_nothing_and_leaves_no_orphan(stage: str
     writes = it.writes
     it.run_pass()
     assert it.writes == writes, "a write could recreate what the garbage collector has removed"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "starting"])
+def test_22_every_pod_that_goes_with_the_resource_drains_before_it_stops(stage: str) -> None:
+    """22: Deleting the resource drains. Nobody is there any more to take shares away first, so each pod does it itself: it
+    leaves the endpoints, waits for its clients to have heard of it, and has the time for what it still answers."""
+    it = at(stage)
+    deployments = [item for (kind, _), item in it.objects.items() if kind == "Deployment"]
+    assert len(deployments) >= 2
+    for item in deployments:
+        pod = item["spec"]["template"]["spec"]
+        serving = [entry for entry in pod["containers"] if "lifecycle" in entry]
+        assert serving, f"{item['metadata']['name']} has no container that waits"
+        for container in serving:
+            hook = container["lifecycle"]["preStop"]
+            waits_s = hook["sleep"]["seconds"] if "sleep" in hook else DRAIN_OF_ROUTERS_S
+            assert pod["terminationGracePeriodSeconds"] > waits_s
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -19,7 +19,7 @@ from slipway.adapters.resources import PODS, REPLICA_SETS, Resource, resource_fo
 from slipway.adapters.store import Stores
 from slipway.api import names
 from slipway.api.types import JsonObject
-from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature, Tensor
+from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature, Tensor, Times
 from slipway.loop.apply import Applier
 from slipway.loop.fleet import Fleet
 from slipway.loop.observe import Observer
@@ -195,6 +195,9 @@ class Population:
     async def signature(self, ip: str, model: str, revision: int) -> Signature:
         tensor = Tensor(name="x", datatype="FP32", shape=(-1, 16))
         return Signature(revision=revision, inputs=(tensor,), outputs=(tensor,))
+
+    async def times(self, ip: str, model: str, revision: int) -> Times:
+        return Times()
 
     def _follow(self, namespace: str, name: str) -> None:
         for item in self.stores.deployments.for_deployment(namespace, name):

@@ -18,10 +18,20 @@ from typing import Any, Self
 
 from slipway.api import names
 from slipway.api.status import Cause
+from slipway.api.types import JsonObject
 from slipway.core import questions
 from slipway.core.plan import Action, Apply, Create, Delete, Plan, Poke, RemoveAnnotations
 from slipway.core.planner import plan_pass
-from slipway.core.snapshot import Children, Profiles, RouterAnswer, RouterView, Snapshot, Tally
+from slipway.core.snapshot import (
+    Children,
+    Profiles,
+    RouterAnswer,
+    RouterView,
+    Snapshot,
+    Tally,
+    Times,
+    TimesView,
+)
 from tests.support.builders import NOW, PROFILES, gate_pod, model_pod, platform, replica_set, router_pod
 from tests.support.guards import GUARDS, Guard
 
@@ -40,6 +50,9 @@ class World:
     version: int = 100
     active: dict[int, int] = field(default_factory=dict)  # revision → requests in flight, as routers count them
     tallies: dict[str, dict[int, Tally]] = field(default_factory=dict)  # router pod → revision → what it has counted
+    times: dict[str, Times] = field(default_factory=dict)  # model pod → what its Triton has counted
+    untold: set[str] = field(default_factory=set)  # model pods that do not tell it
+    asked_for_times: int = 0
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
     blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
     gates: dict[int, dict[str, Any]] = field(
@@ -58,9 +71,10 @@ class World:
             "resource": copy.deepcopy(self.resource),
             "blind": set(self.blind),
             "silent": set(self.silent),
+            "untold": set(self.untold),
             "log": list(self.log),
         }
-        shared = ("objects", "pods", "tables", "profiles", "active", "tallies", "broken", "gates")
+        shared = ("objects", "pods", "tables", "profiles", "active", "tallies", "times", "broken", "gates")
         return replace(self, **{**own, **{name: dict(getattr(self, name)) for name in shared}, **changes})
 
     def plan(self, **platform_changes: Any) -> Plan:
@@ -84,13 +98,15 @@ class World:
             jobs=of("Job"),
             pods=tuple(pod for _, pod in sorted(self.pods.items())),
         )
+        comparison = questions.comparison_under_way(self.resource, children)
         return Snapshot(
             now=self.now,
             resource=self.resource,
             platform=platform(**platform_changes),
             profiles=Profiles(data=self.profiles),
             children=children,
-            comparison=questions.comparison_under_way(self.resource, children),
+            comparison=comparison,
+            times=self._times_views(questions.times_to_read(self.resource, children, comparison, self.now)),
             routers=tuple(self._router_view(name) for name in sorted(self.tables)),
             claim_exists=self.claim_exists,
         )
@@ -178,6 +194,17 @@ class World:
             condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
             self.objects["Job", name] = {**item, "status": {"conditions": [condition]}}
 
+    def _times_views(self, pods: Sequence[JsonObject]) -> tuple[TimesView, ...]:
+        self.asked_for_times += len(pods)
+        views = []
+        for pod in pods:
+            name, revision = pod["metadata"]["name"], questions.revision_of(pod) or 0
+            told = self.times.get(name, Times()) if name not in self.untold else None
+            error = "" if told is not None else "is silent"
+            key = questions.triton_key(pod)
+            views.append(TimesView(pod=name, revision=revision, key=key, times=told, error=error))
+        return tuple(views)
+
     def _router_view(self, pod: str) -> RouterView:
         if pod in self.silent:
             return RouterView(pod=pod, answer=None, error="timed out", unreachable_s=60.0)
@@ -224,6 +251,21 @@ class World:
                     at_most={10: old.at_most.get(10, 0) + fast, 100: old.at_most.get(100, 0) + count},
                 )
             self.tallies[router] = known
+
+    def compute(
+        self, requests: int, *, queue_ms: dict[int, float] | None = None, compute_ms: dict[int, float] | None = None
+    ) -> None:
+        """So many requests come in, which the ready pods of the revisions in the table answer by their weights; the mean
+        times of each revision, 1 ms and 10 ms unless said otherwise."""
+        for revision, weight in self.weights().items():
+            ready = self.ready_pods(revision)
+            for name in ready:
+                count, old = requests * weight // 100 // len(ready), self.times.get(name, Times())
+                self.times[name] = old + Times(
+                    requests=count,
+                    queue_us=round(1000 * count * (queue_ms or {}).get(revision, 1.0)),
+                    compute_us=round(1000 * count * (compute_ms or {}).get(revision, 10.0)),
+                )
 
     def state(self) -> dict[str, Any]:
         """The durable record as it lies in the cluster."""

@@ -1,6 +1,8 @@
-"""Triton's own word about one model version in one pod: does it serve, and if not, why.
+"""Triton's own word about one model version in one pod: does it serve, and if not, why; what it takes and gives; how long
+its requests waited and were computed.
 
-Source: Open Inference Protocol v2 (readiness, model metadata); Triton's model repository extension (index).
+Source: Open Inference Protocol v2 (readiness, model metadata); Triton's model repository extension (index); Triton's user
+guide, "Metrics" (triton_metrics.py).
 """
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ from __future__ import annotations
 import aiohttp
 
 from slipway.adapters.http_client import ask, read_json
+from slipway.adapters.triton_metrics import read_times
 from slipway.api import names
 from slipway.api.types import Json
-from slipway.core.snapshot import ModelState, Signature, Tensor
+from slipway.core.snapshot import ModelState, Signature, Tensor, Times
 from slipway.errors import Unreachable
 
 _MAX_REASON = 2000  # characters; it ends up in a condition and in an Event
@@ -53,6 +56,15 @@ class Triton:
             outputs=_tensors(document.get("outputs"), url),
         )
 
+    async def times(self, ip: str, model: str, revision: int) -> Times:
+        """Its counters now. Unreachable if Triton does not tell them, or tells nonsense."""
+        url = f"{_base(ip, names.PORT_TRITON_METRICS)}/metrics"
+        # A pod that does not answer must not keep the pass from giving a bad revision up.
+        answer = await ask(self._session, "GET", url, timeout_s=self._timeout_s / 2)
+        if answer.status != 200:
+            raise Unreachable(f"{url} answered {answer.status}, expected 200")
+        return read_times(answer.body.decode("utf-8", "replace"), model, revision, url)
+
 
 def _entry(index: Json, model: str, revision: int) -> tuple[str, str]:
     """State and reason of the version. A model that failed before its versions were known has an entry without one.
@@ -86,5 +98,5 @@ def _text(value: Json) -> str:
     return value[:_MAX_REASON] if isinstance(value, str) else ""
 
 
-def _base(ip: str) -> str:
-    return f"http://{f'[{ip}]' if ':' in ip else ip}:{names.PORT_HTTP}"
+def _base(ip: str, port: int = names.PORT_HTTP) -> str:
+    return f"http://{f'[{ip}]' if ':' in ip else ip}:{port}"

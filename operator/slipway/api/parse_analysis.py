@@ -12,12 +12,16 @@ from slipway.api.types import (
     LatencyCriterion,
     SetWeight,
     Step,
+    TimeCriterion,
 )
 from slipway.api.values import boolean, mapping, one_of, whole
 from slipway.errors import SpecError
 
 ON_INCONCLUSIVE = ("Pause", "Abort", "Promote")
 LONGEST_MS = 3_600_000
+LONGEST_US = 2_000_000_000  # fits an int32
+# At 100 and below, a version that is as fast as stable would be above it in every second look.
+LEAST_PERCENT_OF_STABLE, MOST_PERCENT_OF_STABLE = 101, 10_000
 
 
 def analysis_step(written: Mapping[str, Json], path: str) -> Analysis:
@@ -41,7 +45,7 @@ def refuse_endless_steps(steps: tuple[Step, ...], asked: Judging, path: str) -> 
     for index, step in enumerate(steps):
         if isinstance(step, SetWeight):
             weight = step.weight
-        elif isinstance(step, Analysis) and not asked.metrics:
+        elif isinstance(step, Analysis) and asked.is_empty:
             raise SpecError(
                 f"{path}[{index}].analysis", "has nothing to judge: spec.rollout.analysis has no metric that is enabled"
             )
@@ -64,6 +68,8 @@ def judging(written: Mapping[str, Json], path: str) -> Judging:
         if is_enabled
         else None,
         latency=None if latency is None else _parse_latency(mapping(latency, f"{path}.latency"), f"{path}.latency"),
+        queue=_queue(written.get("queue"), f"{path}.queue"),
+        compute=_compute(written.get("compute"), f"{path}.compute"),
         false_alarm_percent=whole(
             written.get("falseAlarmPercent"),
             f"{path}.falseAlarmPercent",
@@ -83,6 +89,36 @@ def _parse_latency(written: Mapping[str, Json], path: str) -> LatencyCriterion:
         max_increase_percent=_increase(written, path, LatencyCriterion()),
         max_ms=_at_most(written.get("maxMilliseconds"), f"{path}.maxMilliseconds", LONGEST_MS),
     )
+
+
+def _queue(written: Json, path: str) -> TimeCriterion | None:
+    if written is None:
+        return None
+    limit = _at_most(mapping(written, path).get("maxMicroseconds"), f"{path}.maxMicroseconds", LONGEST_US)
+    if limit is None:
+        raise SpecError(f"{path}.maxMicroseconds", "is missing, expected the longest mean time in the queue")
+    return TimeCriterion(max_us=limit)
+
+
+def _compute(written: Json, path: str) -> TimeCriterion | None:
+    if written is None:
+        return None
+    fields = mapping(written, path)
+    asked = TimeCriterion(
+        max_us=_at_most(fields.get("maxMicroseconds"), f"{path}.maxMicroseconds", LONGEST_US),
+        max_percent_of_stable=None
+        if fields.get("maxPercentOfStable") is None
+        else whole(
+            fields["maxPercentOfStable"],
+            f"{path}.maxPercentOfStable",
+            default=LEAST_PERCENT_OF_STABLE,
+            minimum=LEAST_PERCENT_OF_STABLE,
+            maximum=MOST_PERCENT_OF_STABLE,
+        ),
+    )
+    if asked == TimeCriterion():
+        raise SpecError(path, "has no limit, expected maxMicroseconds or maxPercentOfStable, or both")
+    return asked
 
 
 def _at_most(written: Json, path: str, largest: int) -> int | None:

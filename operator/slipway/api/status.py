@@ -285,7 +285,7 @@ class Reason(Enum):
     ANALYSIS_FAILED = (
         "AnalysisFailed",
         Kind.STALL,
-        "The new revision is worse than stable by what the routers counted; the message has the figures. Stable serves on.",
+        "The new revision is worse than stable, or above a limit, by what routers and Triton counted; the message has the figures. Stable serves on.",
         "Look at the new version's logs, mend it and apply a new version; or annotate slipway.dev/action=retry.",
     )
     ANALYSIS_INCONCLUSIVE = (

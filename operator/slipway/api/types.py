@@ -194,21 +194,43 @@ class LatencyCriterion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeCriterion:
+    """A mean time per request, as Triton itself counts it. At least one of the two is written."""
+
+    max_us: int | None = None  # microseconds, whatever stable has
+    max_percent_of_stable: int | None = None  # 150: half as long again as stable's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
     """What the new revision is compared with stable by, from its first weight on. A metric that is None is not looked at."""
 
     errors: ErrorCriterion | None = ErrorCriterion()
     latency: LatencyCriterion | None = None
+    queue: TimeCriterion | None = None  # before Triton begins with a request
+    compute: TimeCriterion | None = None  # in the model itself
     false_alarm_percent: int = 1  # chance to give up a revision that is as good as stable, all metrics together
 
     @property
     def has_limits(self) -> bool:
         """Something can be judged without any request to stable."""
-        return any(asked is not None and asked.ceiling is not None for asked in (self.errors, self.latency))
+        counted = any(asked is not None and asked.ceiling is not None for asked in (self.errors, self.latency))
+        return counted or any(asked.max_us is not None for asked in self.times.values())
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Those that routers count."""
         return tuple(name for name, given in (("errors", self.errors), ("latency", self.latency)) if given is not None)
+
+    @property
+    def times(self) -> Mapping[str, TimeCriterion]:
+        """Those that Triton counts."""
+        given = (("queue", self.queue), ("compute", self.compute))
+        return {name: asked for name, asked in given if asked is not None}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.metrics and not self.times
 
 
 class Strategy(StrEnum):

@@ -17,12 +17,14 @@ from slipway.core.analysis import (
     judge,
     requests_needed,
 )
+from slipway.core.time_findings import TimeFinding, time_findings
+from slipway.core.timing import tests_of
 from slipway.core.watch import ERRORS, LATENCY, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One metric of a comparison."""
+class CountFinding:
+    """One metric that the routers count: errors, latency."""
 
     metric: str
     verdict: Verdict
@@ -34,6 +36,11 @@ class Finding:
     is_fixed: bool = False  # the threshold is the spec's, not stable's percentile
     baked: Counts | None = None  # the canary's since its bake began, while stable has no requests
     is_suspect: bool = False  # half of the way to being given up
+
+    @property
+    def requests(self) -> int:
+        """Of the revision on trial."""
+        return self.evidence.canary.requests
 
     @property
     def needed(self) -> int | None:
@@ -61,15 +68,28 @@ class Finding:
             words += f", at most {self.criterion.ceiling:.0%} may"
         return words.replace("%", " %")
 
+    @property
+    def missing(self) -> str:
+        """What is missing for a verdict."""
+        if self.metric == LATENCY and self.threshold_ms is None:
+            return self.figures
+        if (needed := self.needed) is None:
+            return f"{self.metric} would not pass at the present rates ({self.figures})"
+        return f"{self.metric} needs about {needed:,} more requests"
+
+
+Finding = CountFinding | TimeFinding
+
 
 def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding, ...]:
     """Every metric that is judged. Without a watch there is no data, and no data is inconclusive."""
     judging = rollout.judging
     asked_of = (judging.errors, judging.latency)
     tests = sum(1 if asked.ceiling is None else 2 for asked in asked_of if asked is not None)
+    tests += sum(len(tests_of(metric, asked)) for metric, asked in judging.times.items())
     alpha = judging.false_alarm_percent / 100 / max(1, tests)  # Bonferroni
     fewest = _min_requests(rollout, step)
-    found = []
+    found: list[Finding] = []
     for metric, asked in zip((ERRORS, LATENCY), asked_of, strict=True):
         if asked is None:
             continue
@@ -81,7 +101,7 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
         is_worse = baked is not None and is_worse_alone(baked, evidence.stable, criterion)
         looks_worse = baked is not None and is_worse_alone(baked, evidence.stable, half_way(criterion))
         found.append(
-            Finding(
+            CountFinding(
                 metric=metric,
                 verdict=Verdict.FAILED if is_worse else judge(evidence, criterion),
                 baked=baked if is_worse else None,
@@ -94,6 +114,8 @@ def findings(watch: Watch | None, rollout: Rollout, step: int) -> tuple[Finding,
                 is_fixed=isinstance(asked, LatencyCriterion) and asked.max_ms is not None,
             )
         )
+    timing, stable = (watch.timing, watch.stable) if watch is not None else (None, 0)
+    found += time_findings(timing, rollout, alpha=alpha, min_requests=fewest, stable=stable)
     return tuple(found)
 
 
@@ -116,8 +138,9 @@ def failure(found: Iterable[Finding]) -> str | None:
 
 
 def suspects(found: Iterable[Finding]) -> bool:
-    """Any metric; worth a closer look, and nothing else follows from it."""
-    return any(entry.is_suspect for entry in found)
+    """Any metric that routers count; worth a closer look, and nothing else follows from it. Triton's times are judged by
+    whole windows, which no closer look makes shorter."""
+    return any(isinstance(entry, CountFinding) and entry.is_suspect for entry in found)
 
 
 def passes(found: Iterable[Finding]) -> bool:
@@ -128,19 +151,9 @@ def passes(found: Iterable[Finding]) -> bool:
 
 def summary(found: Iterable[Finding]) -> str:
     """The figures of every metric that has any; "" without a request."""
-    return "; ".join(entry.figures for entry in found if entry.evidence.canary.requests)
+    return "; ".join(entry.figures for entry in found if entry.requests)
 
 
 def shortage(found: Iterable[Finding]) -> str:
     """What is missing for a verdict: `errors needs about 212 more requests`."""
-    words = []
-    for entry in found:
-        if entry.verdict is Verdict.PASSED:
-            continue
-        if entry.metric == LATENCY and entry.threshold_ms is None:
-            words.append(entry.figures)
-        elif (needed := entry.needed) is None:
-            words.append(f"{entry.metric} would not pass at the present rates ({entry.figures})")
-        else:
-            words.append(f"{entry.metric} needs about {needed:,} more requests")
-    return "; ".join(words)
+    return "; ".join(entry.missing for entry in found if entry.verdict is not Verdict.PASSED)

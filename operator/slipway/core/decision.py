@@ -12,7 +12,7 @@ from dataclasses import replace
 from slipway.api.types import Placement
 from slipway.build.route_table import Beside
 from slipway.core import actions as wishes
-from slipway.core import beside, comparison, gates, recreate, traffic
+from slipway.core import beside, comparison, gates, recreate, timing, traffic
 from slipway.core import rollout as machine
 from slipway.core import watch as watching
 from slipway.core.capacity import pods_for, share_of, wanted_pods
@@ -46,7 +46,7 @@ class Decision(Facts):
         if record.rollout is not None:
             record = self._watched(record, confirmation)
             watch = record.watch
-            seen = self._seen(record)
+            seen = self._seen(record, confirmation)
             trial = replace(self._trial(record, confirmation, seen), gate=gate)
             record = machine.advance(record, target, trial)
         if not self.is_held(record):
@@ -95,21 +95,30 @@ class Decision(Facts):
         begun = watching.begin(asked.canary, asked.stable, weight, judging, self.snapshot.routers, now)
         return replace(record, watch=begun)
 
-    def _seen(self, record: Record) -> watching.Watch | None:
+    def _seen(self, record: Record, confirmation: traffic.Confirmation | None) -> watching.Watch | None:
         """The comparison as of now."""
         asked, watch = self.snapshot.comparison, record.watch
         if asked is None or watch is None or (asked.canary, asked.stable) != (watch.canary, watch.stable):
             return None
-        return watching.advanced(watch, self.spec.rollout.judging, self.snapshot.routers)
+        judging, snapshot = self.spec.rollout.judging, self.snapshot
+        confirmed = confirmation is not None and confirmation.complete
+        times = timing.advanced(
+            watch.timing,
+            judging,
+            snapshot.times,
+            canary=watch.canary,
+            weight=self.before.weight_of(watch.canary) if confirmed else None,
+            now=snapshot.now,
+        )
+        return replace(watching.advanced(watch, judging, snapshot.routers), timing=times)
 
-    def suspects(self, record: Record) -> bool:
+    def suspects(self, record: Record, confirmation: traffic.Confirmation | None) -> bool:
         """Whether the next bad answers may decide: nothing follows from it but that the next look comes sooner."""
         state = record.rollout
         if state is None or record.watch is None:
             return False
-        return comparison.suspects(
-            comparison.findings(self._seen(record) or record.watch, self.spec.rollout, state.step)
-        )
+        seen = self._seen(record, confirmation) or record.watch
+        return comparison.suspects(comparison.findings(seen, self.spec.rollout, state.step))
 
     def _written(
         self, record: Record, before: watching.Watch, seen: watching.Watch, confirmation: traffic.Confirmation | None

@@ -110,7 +110,7 @@ class _Pass(Decision):
             actions += (self._acknowledge(),)
         # Last: a Job that is refused keeps back nothing that matters more.
         actions += self._job_actions(after)
-        outcome = Outcome(facts=self, after=after, strict=strict, shown=shown, suspected=self.suspects(after))
+        outcome = Outcome(facts=self, after=after, strict=strict, shown=shown, suspected=self.suspects(after, strict))
         return self._report(outcome, actions, kids.edited_routes(desired, self.present, resource["metadata"]["name"]))
 
     def _report(self, outcome: Outcome, actions: tuple[Action, ...], edited: tuple[str, ...]) -> Plan:

@@ -4,16 +4,21 @@ nothing" is a property of a function and not of a habit."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from slipway.api import names
 from slipway.api.parse import parse_spec
 from slipway.api.types import JsonObject
-from slipway.core.diagnosis import container_is_running, is_ready
+from slipway.core import timing
+from slipway.core.diagnosis import container_is_running, is_ready, is_terminating
 from slipway.core.ownership import controller_of, ours
 from slipway.core.record import Record, RecordError, read_record
 from slipway.core.revisions import read_revision, spec_hash
 from slipway.core.snapshot import Children, Comparison
 from slipway.errors import SpecError
+
+# Of one revision. More tell nothing else, and each is a call at every look and a line in the record.
+TIMED_PODS = 16
 
 
 def claim_to_look_up(resource: JsonObject, children: Children) -> str | None:
@@ -80,9 +85,35 @@ def comparison_under_way(resource: JsonObject, children: Children) -> Comparison
         judging = parse_spec(resource).rollout.judging
     except SpecError:
         return None
-    if not judging.metrics:
+    if judging.is_empty:
         return None
-    return Comparison(canary=record.rollout.revision, stable=record.stable, with_latency=judging.latency is not None)
+    return Comparison(
+        canary=record.rollout.revision,
+        stable=record.stable,
+        with_latency=judging.latency is not None,
+        with_times=bool(judging.times),
+        with_stable_times=timing.compares(judging),
+    )
+
+
+def times_to_read(
+    resource: JsonObject, children: Children, comparison: Comparison | None, now: datetime
+) -> tuple[JsonObject, ...]:
+    """Ready pods whose Triton's own counters decide something in this pass, and nobody's where no rollout is judged by them."""
+    if comparison is None or not comparison.with_times:
+        return ()
+    record = _record(resource, children)
+    watch = record.watch if record is not None else None
+    if watch is None or (watch.canary, watch.stable) != (comparison.canary, comparison.stable):
+        return ()
+    if not timing.is_wanted(watch.timing, now):
+        return ()
+    wanted = (comparison.canary, comparison.stable) if comparison.with_stable_times else (comparison.canary,)
+    pods = sorted(model_pods(resource, children), key=lambda pod: str(pod["metadata"]["name"]))
+    ready = [pod for pod in pods if is_ready(pod) and not is_terminating(pod) and pod_ip(pod)]
+    return tuple(
+        pod for number in wanted for pod in [item for item in ready if revision_of(item) == number][:TIMED_PODS]
+    )
 
 
 def models_to_ask(resource: JsonObject, children: Children) -> tuple[JsonObject, ...]:
@@ -127,8 +158,17 @@ def revision_of(child: JsonObject) -> int | None:
 
 def router_key(pod: JsonObject) -> str:
     """One start of a router's container: Envoy's counters begin with it."""
+    return _start_of(pod, names.CONTAINER_ROUTER)
+
+
+def triton_key(pod: JsonObject) -> str:
+    """One start of a Triton container: its counters begin with it."""
+    return _start_of(pod, names.CONTAINER_TRITON)
+
+
+def _start_of(pod: JsonObject, container: str) -> str:
     statuses: Iterable[JsonObject] = (pod.get("status") or {}).get("containerStatuses") or ()
-    restarts = next((item.get("restartCount", 0) for item in statuses if item.get("name") == names.CONTAINER_ROUTER), 0)
+    restarts = next((item.get("restartCount", 0) for item in statuses if item.get("name") == container), 0)
     return f"{pod['metadata']['uid']}/{restarts}"
 
 

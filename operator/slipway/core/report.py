@@ -9,9 +9,10 @@ from datetime import datetime
 from slipway.api import names
 from slipway.api.status import Cause, ConditionType, Kind, Reason, condition, rfc3339, shorten
 from slipway.api.types import Json, JsonObject
-from slipway.core.comparison import Finding
+from slipway.core.comparison import CountFinding, Finding
 from slipway.core.record import HistoryEntry, LastAction
 from slipway.core.snapshot import Signature, Tensor
+from slipway.core.time_findings import TimeFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +189,27 @@ def _rollout(report: RolloutReport) -> JsonObject:
     if report.mirror_routes:
         line["mirrorRoutes"] = list(report.mirror_routes)
     if report.analysis:
-        line["analysis"] = [_finding(entry) for entry in report.analysis]
+        line["analysis"] = [
+            _counted(entry) if isinstance(entry, CountFinding) else _timed(entry) for entry in report.analysis
+        ]
     return line
 
 
-def _finding(entry: Finding) -> JsonObject:
+def _timed(entry: TimeFinding) -> JsonObject:
+    line: dict[str, Json] = {"metric": entry.metric, "verdict": entry.verdict.value, "canaryRequests": entry.requests}
+    if entry.mean_us is not None:
+        line["meanMicroseconds"] = round(entry.mean_us)
+    if entry.asked.max_us is not None:
+        line["maxMicroseconds"] = entry.asked.max_us
+    if entry.asked.max_percent_of_stable is not None:
+        line["maxPercentOfStable"] = entry.asked.max_percent_of_stable
+        line["stableRequests"] = entry.timing.stable.requests if entry.timing is not None else 0
+        if entry.stable_us is not None:
+            line["stableMeanMicroseconds"] = round(entry.stable_us)
+    return line
+
+
+def _counted(entry: CountFinding) -> JsonObject:
     evidence = entry.evidence
     line: dict[str, Json] = {
         "metric": entry.metric,

@@ -38,6 +38,8 @@ class Comparison:
     canary: int
     stable: int
     with_latency: bool = False
+    with_times: bool = False  # Triton's own, of the canary
+    with_stable_times: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,39 @@ class ModelState:
     ready: bool
     state: str = ""  # READY, LOADING, UNAVAILABLE, UNLOADING, or "" when Triton does not answer yet
     reason: str = ""  # Triton's reason for UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What Triton has counted of one model version, in one pod since its container started or summed over several. It only
+    grows. Requests that were answered without an error; warm-up, golden requests and copies are among them."""
+
+    requests: int = 0
+    queue_us: int = 0  # microseconds that they waited before Triton began with them
+    compute_us: int = 0  # microseconds in the model itself, each request of a batch with the time of the whole batch
+
+    def __add__(self, other: Times) -> Times:
+        return Times(
+            requests=self.requests + other.requests,
+            queue_us=self.queue_us + other.queue_us,
+            compute_us=self.compute_us + other.compute_us,
+        )
+
+    def mean_us(self, metric: str) -> float | None:
+        """Of `queue` or `compute`, None without a request."""
+        total = self.queue_us if metric == "queue" else self.compute_us
+        return total / self.requests if self.requests else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimesView:
+    """One ready Triton pod and its counters; `times` is None when it did not tell them, `error` then says why."""
+
+    pod: str
+    revision: int
+    key: str  # of this very start of its container: its counters begin with it
+    times: Times | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +160,7 @@ class Snapshot:
     comparison: Comparison | None = None  # what the routers were asked to tell the counters of
     routers: tuple[RouterView, ...] = ()
     models: tuple[ModelState, ...] = ()
+    times: tuple[TimesView, ...] = ()  # of the pods that were asked; nobody is unless the rollout is judged by them now
     signature: Signature | None = None  # asked for only when status lacks the one of the serving revision
     router_rolls_elsewhere: int = 0  # other deployments whose routers are being replaced now
     claim_exists: bool | None = None  # None: not asked, because nothing depends on it now

@@ -79,7 +79,9 @@ def _bake(record: Record, state: RolloutState, step: Bake, target: Target, trial
     carries = trial.verified_weight == 100 and trial.table_confirmed and record.weight_of(state.revision) == 100
     if not carries or trial.ready < trial.needed:
         return record
-    so_far = {entry.metric: entry.evidence.canary for entry in trial.found}
+    so_far = {
+        entry.metric: entry.evidence.canary for entry in trial.found if isinstance(entry, comparison.CountFinding)
+    }
     watch = record.watch.baking(so_far) if record.watch is not None else None
     return replace(record, rollout=replace(state, paused_at=target.now), watch=watch)
 

@@ -22,6 +22,8 @@ from typing import Self
 from slipway.api.types import Json, JsonObject, Judging
 from slipway.core.analysis import WITNESSES, Counts, Evidence, look
 from slipway.core.snapshot import RouterView, Tally
+from slipway.core.timing import Timing
+from slipway.core.timing import is_due as timing_is_due
 
 ERRORS, LATENCY = "errors", "latency"
 # Stable's percentile of fewer requests would be the luck of the hour.
@@ -66,6 +68,7 @@ class Watch:
     fixed_ms: int | None = None  # the limit of the spec that threshold_ms is; None: it is stable's percentile
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by router
     baked_from: Mapping[str, Counts] = field(default_factory=dict)  # by metric: the canary's counts when a bake began
+    timing: Timing | None = None  # what Triton tells of itself, where the spec asks for it
 
     def baking(self, so_far: Mapping[str, Counts]) -> Self:
         """What the canary counts beyond this, by metric, is of its bake."""
@@ -94,6 +97,8 @@ class Watch:
             "marks": {
                 router: [getattr(mark, name) for name in Mark.__slots__] for router, mark in sorted(self.marks.items())
             },
+            # Only where there is one: an upgrade of the operator alone writes no record anew.
+            **({"timing": self.timing.to_json()} if self.timing is not None else {}),
         }
 
     @classmethod
@@ -115,6 +120,7 @@ class Watch:
                 str(router): Mark(**dict(zip(Mark.__slots__, map(int, numbers), strict=True)))
                 for router, numbers in value["marks"].items()
             },
+            timing=Timing.from_json(value["timing"]) if value.get("timing") is not None else None,
         )
 
 
@@ -178,6 +184,8 @@ def is_due(before: Watch, after: Watch, *, weight: int, now: datetime) -> bool:
     if any(mark.is_behind(before.marks[router]) for router, mark in after.marks.items() if router in before.marks):
         return True
     elapsed_s = (now - before.written_at).total_seconds()
+    if timing_is_due(before.timing, after.timing, elapsed_s=elapsed_s):
+        return True
     if elapsed_s >= WITNESS_S and any(
         found.witnesses > before.evidence.get(metric, Evidence()).witnesses and found.witnesses <= WITNESSES
         for metric, found in after.evidence.items()
@@ -189,8 +197,8 @@ def is_due(before: Watch, after: Watch, *, weight: int, now: datetime) -> bool:
 
 def written(before: Watch, after: Watch, *, weight: int, now: datetime) -> Watch:
     """`after` as it goes into the record; `before` itself if nothing happened, so that nothing is written."""
-    same = (before.evidence, before.marks, before.threshold_ms, before.weight)
-    if (after.evidence, after.marks, after.threshold_ms, weight) == same:
+    same = (before.evidence, before.marks, before.threshold_ms, before.weight, before.timing)
+    if (after.evidence, after.marks, after.threshold_ms, weight, after.timing) == same:
         return before
     return replace(after, written_at=now, weight=weight)
 

@@ -21,9 +21,15 @@ from slipway.core.snapshot import (
     RouterView,
     Signature,
     Snapshot,
+    Times,
+    TimesView,
 )
 from slipway.errors import SlipwayError, Unreachable
 from slipway.loop.fleet import Fleet
+
+# Between two questions for Triton's own times, in seconds; after one that had no answer a slow pod must not make every pass
+# of the rollout slow.
+TIMES_EVERY_S, TIMES_AFTER_SILENCE_S = 2.0, 10.0
 
 
 async def as_known(resource: JsonObject) -> JsonObject | None:
@@ -39,10 +45,13 @@ class TritonDoor(Protocol):
 
     async def signature(self, ip: str, model: str, revision: int) -> Signature: ...
 
+    async def times(self, ip: str, model: str, revision: int) -> Times: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """The reading half of the loop. The only memory is since when a router has been silent; losing it costs 30 s."""
+    """The reading half of the loop. The only memory is since when a router has been silent, losing which costs 30 s, and
+    when Tritons are to be asked for their times again, losing which costs a question."""
 
     stores: Stores
     routers: RouterDoor
@@ -55,6 +64,8 @@ class Observer:
     owner: Callable[[JsonObject], Awaitable[JsonObject | None]] = as_known  # None: its children are being collected
     # namespace, name → router pod uid → monotonic seconds; of the pods that were silent when last asked
     silent_since: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    # namespace, name → monotonic seconds; of rollouts that are judged by Triton's own times
+    times_again_at: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def observe(self, namespace: str, name: str) -> Snapshot | None:
         """The snapshot of one ModelDeployment, None if it is gone. Raises TransientError if the API server must be asked
@@ -64,14 +75,17 @@ class Observer:
             resource = await self.owner(resource)
         if resource is None:
             self.silent_since.pop((namespace, name), None)
+            self.times_again_at.pop((namespace, name), None)
             return None
         children = self._children(namespace, name)
         claim = questions.claim_to_look_up(resource, children)
         comparison = questions.comparison_under_way(resource, children)
         model_name = (resource.get("spec") or {}).get("modelName") or name
-        routers, models, signature, claim_exists = await asyncio.gather(
+        timed = questions.times_to_read(resource, children, comparison, self.clock.now())
+        routers, models, times, signature, claim_exists = await asyncio.gather(
             self._ask_routers(namespace, name, questions.routers_to_ask(resource, children), comparison),
             asyncio.gather(*(self._ask_model(pod, model_name) for pod in questions.models_to_ask(resource, children))),
+            self._read_times(namespace, name, timed, model_name),
             self._read_signature(questions.signature_to_read(resource, children), model_name),
             self._look_up(namespace, claim),
         )
@@ -84,6 +98,7 @@ class Observer:
             comparison=comparison,
             routers=routers,
             models=tuple(model for model in models if model is not None),
+            times=times,
             signature=signature,
             router_rolls_elsewhere=self.fleet.rolling_elsewhere(namespace, name),
             claim_exists=claim_exists,
@@ -132,6 +147,31 @@ class Observer:
         if revision is None:
             return None
         return await self.triton.model_state(pod["metadata"]["name"], questions.pod_ip(pod), model, revision)
+
+    async def _read_times(
+        self, namespace: str, name: str, pods: tuple[JsonObject, ...], model: str
+    ) -> tuple[TimesView, ...]:
+        """All at once, and not in every pass."""
+        now, again_at = self.clock.monotonic(), self.times_again_at.pop((namespace, name), 0.0)
+        if not pods:
+            return ()
+        if now < again_at:
+            self.times_again_at[namespace, name] = again_at
+            return ()
+        views = await asyncio.gather(*(self._read_times_of(pod, model) for pod in pods))
+        all_told = all(view.times is not None for view in views)
+        self.times_again_at[namespace, name] = now + (TIMES_EVERY_S if all_told else TIMES_AFTER_SILENCE_S)
+        return tuple(views)
+
+    async def _read_times_of(self, pod: JsonObject, model: str) -> TimesView:
+        revision = questions.revision_of(pod) or 0
+        times, error = None, ""
+        try:
+            times = await self.triton.times(questions.pod_ip(pod), model, revision)
+        except Unreachable as refusal:
+            error = str(refusal)
+        name, key = pod["metadata"]["name"], questions.triton_key(pod)
+        return TimesView(pod=name, revision=revision, key=key, times=times, error=error)
 
     async def _read_signature(self, place: tuple[JsonObject, int] | None, model: str) -> Signature | None:
         if place is None:

@@ -145,6 +145,7 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
         rollout(strategy="BlueGreen", blueGreen={"autoPromotionEnabled": False, "autoPromotionSeconds": 5}),
         "autoPromotionSeconds is for automatic promotion",
     ),
+    ("a time without a limit", rollout(analysis={"compute": {}}), "compute has no limit: write maxMicroseconds"),
     (
         "a gate of no kind",
         rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{}]}),
@@ -206,6 +207,8 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("format of a later release", model_deployment(model={"format": "onnx"}), "spec.model.format: Unsupported value"),
     ("no percentile", rollout(analysis={"latency": {"percentile": 100}}), "analysis.latency.percentile: Invalid value"),
+    ("no queue limit", rollout(analysis={"queue": {}}), "spec.rollout.analysis.queue.maxMicroseconds: Required value"),
+    ("as fast", rollout(analysis={"compute": {"maxPercentOfStable": 100}}), "maxPercentOfStable: Invalid value"),
     ("certainty", rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: Invalid value"),
     ("no request", steps({"analysis": {"minRequests": 0}}), "steps[0].analysis.minRequests: Invalid value"),
     ("a tolerance as a number", steps({"golden": {"rtol": 0.001}}), "steps[0].golden.rtol: Invalid value"),
@@ -292,7 +295,13 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
         "an analysis in every word",
         rollout(
             canary={"steps": [{"setWeight": 5}, {"analysis": {"minRequests": 1, "onInconclusive": "Abort"}}]},
-            analysis={"errors": {"enabled": True}, "latency": {"percentile": 99}, "falseAlarmPercent": 20},
+            analysis={
+                "errors": {"enabled": True},
+                "latency": {"percentile": 99},
+                "queue": {"maxMicroseconds": 10_000},
+                "compute": {"maxMicroseconds": 50_000, "maxPercentOfStable": 150},
+                "falseAlarmPercent": 20,
+            },
         ),
     ),
     (

@@ -18,7 +18,7 @@ from slipway.adapters.informer import Informer, Scope
 from slipway.adapters.resources import MODEL_DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS
 from slipway.adapters.store import Stores
 from slipway.api import names
-from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature
+from slipway.core.snapshot import Comparison, ModelState, Profiles, RouterAnswer, Signature, Times
 from slipway.errors import NotFound, Unreachable
 from slipway.handlers.caches import OWNED
 from slipway.loop.apply import Applier
@@ -44,6 +44,9 @@ class Nobody:
         raise Unreachable(ip)
 
     async def signature(self, ip: str, model: str, revision: int) -> Signature:
+        raise Unreachable(ip)
+
+    async def times(self, ip: str, model: str, revision: int) -> Times:
         raise Unreachable(ip)
 
 

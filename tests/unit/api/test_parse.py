@@ -20,6 +20,7 @@ from slipway.api.types import (
     Rollout,
     SetCanaryScale,
     SetWeight,
+    TimeCriterion,
     TopK,
 )
 from slipway.errors import SpecError
@@ -274,6 +275,16 @@ def test_absolute_limits_are_taken_as_written() -> None:
     assert judging.latency == LatencyCriterion(max_ms=250)
 
 
+def test_triton_s_own_times_are_judged_only_when_written() -> None:
+    assert not parse_spec(model_deployment()).rollout.judging.times
+    written = {"queue": {"maxMicroseconds": 10_000}, "compute": {"maxPercentOfStable": 150}}
+    judging = parse_spec(model_deployment(rollout=rollout(analysis=written))).rollout.judging
+    assert judging.times == {"queue": TimeCriterion(max_us=10_000), "compute": TimeCriterion(max_percent_of_stable=150)}
+    assert judging.has_limits
+    alone = {"errors": {"enabled": False}, **written}
+    parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, analysis=alone)))
+
+
 def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
     given = {"minRequests": 50, "maxDurationSeconds": 60, "onInconclusive": "Abort"}
     spec = parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, {"analysis": given})))
@@ -302,6 +313,19 @@ def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:
             rollout(analysis={"latency": {"maxMilliseconds": 3_600_001}}),
             "spec.rollout.analysis.latency.maxMilliseconds: is 3600001",
         ),
+        (
+            rollout(analysis={"queue": {}}),
+            "spec.rollout.analysis.queue.maxMicroseconds: is missing, expected the longest mean time in the queue",
+        ),
+        (
+            rollout(analysis={"compute": {}}),
+            "spec.rollout.analysis.compute: has no limit, expected maxMicroseconds or maxPercentOfStable, or both",
+        ),
+        (
+            rollout(analysis={"compute": {"maxPercentOfStable": 100}}),
+            "spec.rollout.analysis.compute.maxPercentOfStable: is 100, expected a whole number from 101 to 10000",
+        ),
+        (rollout(analysis={"queue": {"maxMicroseconds": 0}}), "spec.rollout.analysis.queue.maxMicroseconds: is 0"),
         (rollout(analysis={"latency": {"percentile": 100}}), "spec.rollout.analysis.latency.percentile: is 100"),
         (rollout(analysis={"falseAlarmPercent": 0}), "spec.rollout.analysis.falseAlarmPercent: is 0"),
         (rollout(analysis={"errors": {"enabled": "no"}}), "spec.rollout.analysis.errors.enabled: is 'no'"),

@@ -11,7 +11,12 @@ import yaml
 
 from slipway.api import names
 from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STEPS, STRATEGIES, parse_spec
-from slipway.api.parse_analysis import ON_INCONCLUSIVE
+from slipway.api.parse_analysis import (
+    LEAST_PERCENT_OF_STABLE,
+    LONGEST_US,
+    MOST_PERCENT_OF_STABLE,
+    ON_INCONCLUSIVE,
+)
 from slipway.api.parse_routes import KINDS_OF_MATCH, MAX_HEADERS, MAX_MATCHES, MAX_VALUE
 from slipway.api.parse_strategy import MAX_GATES
 from slipway.api.status import ConditionType
@@ -174,9 +179,15 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert below("spec.rollout.canary.steps[].golden") == {*gate, "topK"}
     assert below("spec.rollout.canary.steps[].parity") == {*gate, "maxMismatchPercent", "maxArgmaxFlipsPercent"}
     assert below("spec.rollout.canary.steps[].analysis") == {"minRequests", "maxDurationSeconds", "onInconclusive"}
-    assert below("spec.rollout.analysis") == {"errors", "latency", "falseAlarmPercent"}
+    assert below("spec.rollout.analysis") == {"errors", "latency", "queue", "compute", "falseAlarmPercent"}
     assert below("spec.rollout.analysis.errors") == {"enabled", "maxIncreasePercent", "maxPercent"}
     assert below("spec.rollout.analysis.latency") == {"percentile", "maxIncreasePercent", "maxMilliseconds"}
+    assert below("spec.rollout.analysis.queue") == {"maxMicroseconds"}
+    assert below("spec.rollout.analysis.compute") == {"maxMicroseconds", "maxPercentOfStable"}
+    for path in ("queue.maxMicroseconds", "compute.maxMicroseconds"):
+        assert BY_PATH[f"spec.rollout.analysis.{path}"].schema["maximum"] == LONGEST_US
+    ratio = BY_PATH["spec.rollout.analysis.compute.maxPercentOfStable"].schema
+    assert (ratio["minimum"], ratio["maximum"]) == (LEAST_PERCENT_OF_STABLE, MOST_PERCENT_OF_STABLE)
     assert below("spec.rollout.canary.steps[].setCanaryScale") == {"replicas", "weight", "matchTrafficWeight"}
     assert below("spec.rollout.blueGreen") == {
         "autoPromotionEnabled",
@@ -323,6 +334,7 @@ def test_the_canary_example_shows_every_kind_of_step() -> None:
     assert example("canary").steps == steps
     assert {type(step) for step in steps} == set(get_args(Step))
     assert example("canary").judging.metrics == ("errors", "latency")
+    assert set(example("canary").judging.times) == {"queue", "compute"}
 
 
 def test_the_other_examples_show_what_they_are_named_for() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from slipway.adapters.store import Store, Stores
-from slipway.core.snapshot import Comparison, Profiles, RouterAnswer
+from slipway.core.snapshot import Comparison, Profiles, RouterAnswer, Times
 from slipway.errors import Unreachable
 from slipway.loop.fleet import Fleet
-from slipway.loop.observe import Observer
+from slipway.loop.observe import TIMES_AFTER_SILENCE_S, TIMES_EVERY_S, Observer
 from tests.support.builders import PROFILES, accepted, model_deployment, platform
 from tests.support.clocks import FakeClock
 from tests.support.world import World
@@ -76,3 +77,47 @@ async def test_a_router_that_is_gone_is_forgotten() -> None:
             stores.pods.remove_watched({**gone, "metadata": {**gone["metadata"], "resourceVersion": "5000"}})
     await it.observe("risk", "fraud")
     assert it.silent_since == {}
+
+
+class Tritons:
+    """Each tells its times, until it is made silent."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_silent = False
+
+    async def times(self, ip: str, model: str, revision: int) -> Times:
+        self.asked += 1
+        if self.is_silent:
+            raise Unreachable(f"{ip} is silent")
+        return Times(requests=self.asked)
+
+
+async def test_tritons_are_asked_for_their_times_at_intervals_and_longer_ones_after_silence() -> None:
+    clock, tritons = FakeClock(), Tritons()
+    made, _, it = observer(clock)
+    made = replace(made, triton=cast(Any, tritons))
+    pods = tuple(it.pods[name] for name in it.pods_of(1))
+    assert len(pods) == 2
+
+    async def look() -> list[str]:
+        return [view.error for view in await made._read_times("risk", "fraud", pods, "fraud")]
+
+    assert await look() == ["", ""]
+    assert await look() == []
+    clock.advance(TIMES_EVERY_S)
+    tritons.is_silent = True
+    assert await look() == ["10.0.0.9 is silent", "10.0.0.9 is silent"]
+    clock.advance(TIMES_EVERY_S)
+    assert await look() == []
+    clock.advance(TIMES_AFTER_SILENCE_S)
+    assert len(await look()) == 2
+    assert tritons.asked == 6
+
+
+async def test_without_a_rollout_that_is_judged_by_them_nobody_is_asked() -> None:
+    made, _, _ = observer(FakeClock())
+    tritons = Tritons()
+    await replace(made, triton=cast(Any, tritons)).observe("risk", "fraud")
+    assert tritons.asked == 0
+    assert made.times_again_at == {}

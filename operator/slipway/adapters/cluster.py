@@ -19,6 +19,7 @@ from slipway.adapters.clock import Clock
 from slipway.adapters.connection import Connection
 from slipway.adapters.election import AlwaysLeader, Gate
 from slipway.adapters.event_manifest import event_manifest
+from slipway.adapters.reach import Reach
 from slipway.adapters.reading import Reading
 from slipway.adapters.request import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Request
 from slipway.adapters.resources import EVENTS, Resource, resource_for
@@ -50,6 +51,11 @@ class Cluster(Reading):
     @property
     def server(self) -> str:
         return self._connection.server
+
+    @property
+    def reach(self) -> Reach:
+        """Whether the API server answers us."""
+        return self._connection.reach
 
     def new_session(self) -> aiohttp.ClientSession:
         """An HTTP session with our credentials, and our gate, for another client (kopf)."""

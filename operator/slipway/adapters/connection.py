@@ -24,12 +24,15 @@ from yarl import URL
 from slipway import telemetry
 from slipway.adapters.access import Access, KubeconfigFile, TokenFile
 from slipway.adapters.answers import decode, error_for
+from slipway.adapters.clock import SystemClock
 from slipway.adapters.election import Gate
+from slipway.adapters.reach import Reach
 from slipway.adapters.request import JSON, READS, Request
 from slipway.api import names
 from slipway.errors import Unreachable
 
 CONNECT_S = 5.0
+TOO_MANY_REQUESTS = 429
 REQUEST_S = 20.0
 
 
@@ -37,6 +40,7 @@ class Connection:
     """A pool of connections with one identity. Errors of slipway.errors are all that comes out."""
 
     def __init__(self, client: Any, token: Callable[[], str] | None, gate: Gate) -> None:
+        self.reach = Reach(SystemClock())
         self._client = client
         self._token = token
         self._gate = gate
@@ -111,9 +115,16 @@ class Connection:
                 timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S),
             )
             code = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self.reach.failed()
+            raise
         finally:
             telemetry.kube_requests.labels(request.verb, request.resource.plural, str(code)).inc()
             telemetry.kube_request_seconds.labels(request.verb).observe(time.perf_counter() - began)
+        if code >= 500 or code == TOO_MANY_REQUESTS:
+            self.reach.failed()
+        else:
+            self.reach.answered()
         if code >= 400:
             raise error_for(what, code, await response.read(), response.headers)
         return response

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -58,7 +58,8 @@ class Scope:
 class Informer:
     """`on_change` rings for the deployment label of an object before and after each change that `is_news`; `on_loss`
     tells of objects that somebody else deleted; `on_relist` of every list but the first: whatever was wrong with this
-    watch may be wrong with others. The first list is not believed while it is older than what was `written`."""
+    watch may be wrong with others. The first list is not believed while it is older than what was `written`. `pause` is how
+    it waits before it tries again."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Informer:
         relist_s: float = RELIST_S,
         lag_patience_s: float = PATIENCE_S,
         written: Written = nothing_written,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.resource = resource
         self.synced = asyncio.Event()
@@ -93,6 +95,7 @@ class Informer:
         self._jitter = jitter
         self._relist_s = relist_s
         self._written = written
+        self._pause = pause
         self._last_version: str | None = None
         self._silences = 0
         self._lag = Lag(clock, lag_patience_s)
@@ -125,7 +128,7 @@ class Informer:
             "watch interrupted",
             extra={"resource": self.resource.plural, "cause": str(error), "retry_in_s": round(delay_s, 2)},
         )
-        await asyncio.sleep(delay_s)
+        await self._pause(delay_s)
         resume = isinstance(error, Unreachable) and self._backoff.failures < TRUST
         return self._last_version if resume else None
 

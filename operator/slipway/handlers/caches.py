@@ -98,6 +98,7 @@ def owned_informers(
             on_loss=lost if resource in WRITTEN else ignore,
             on_relist=supervisor.list_soon,
             written=nothing_written if resource is CONFIG_MAPS else records.newest,
+            pause=cluster.reach.pause,
         )
     records.filled = informers[CONFIG_MAPS.plural].synced
     telemetry.watch_store(MODEL_DEPLOYMENTS.plural, stores.model_deployments.__len__)
@@ -107,7 +108,7 @@ def owned_informers(
 def profiles_informer(cluster: Cluster, settings: Settings, store: Store, clock: SystemClock) -> Informer:
     """Watches one ConfigMap, so that reading the profiles costs no request."""
     scope = Scope(namespace=settings.namespace, field_selector=f"metadata.name={settings.profiles_config_map}")
-    return Informer(cluster, CONFIG_MAPS, store, clock=clock, scope=scope)
+    return Informer(cluster, CONFIG_MAPS, store, clock=clock, scope=scope, pause=cluster.reach.pause)
 
 
 def profiles_reader(store: Store, informer: Informer, settings: Settings) -> Callable[[], Profiles]:

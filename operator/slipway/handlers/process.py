@@ -114,6 +114,7 @@ async def run(settings: Settings, *, composer: Compose = compose) -> None:
         health = Health(clock=clock)
         records = Records(stores.config_maps)
         supervisor = Supervisor(cluster, stores.model_deployments, clock=clock, written=records.newest)
+        cluster.reach.when_back += [supervisor.list_soon, queue.hurry]
         losses = Losses(cluster, stores.model_deployments)
         informers = owned_informers(cluster, stores, clock, queue, supervisor, losses, records)
         informers["profiles"] = profiles_informer(cluster, settings, profiles_store, clock)

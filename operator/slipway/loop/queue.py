@@ -97,6 +97,11 @@ class WorkQueue:
         self.add_after(key, delay_s)
         return delay_s
 
+    def hurry(self) -> None:
+        """Whatever made passes fail is over: their keys want a pass now, not after their backoffs."""
+        for key in self._failures:
+            self.add(key)
+
     def forget(self, key: Key) -> None:
         """The pass succeeded: the next failure starts from the shortest delay."""
         self._failures.pop(key, None)

@@ -269,6 +269,24 @@ async def test_an_outage_of_the_api_server_restarts_nothing_and_loses_nothing(
             assert not running.said("task died")
 
 
+async def test_after_an_outage_every_cache_is_filled_again_within_seconds_whatever_its_backoff(
+    control_plane: ControlPlane, kube_api: KubeApi, crd: None, namespace: str, tmp_path: Path
+) -> None:
+    """Whoever finds the API server back tells the others: their backoffs have grown to 16 s by then."""
+    kube_api.request("POST", MODEL_DEPLOYMENTS.path(namespace), model_deployment(namespace)).expect(201)
+    async with Forwarder.to(control_plane.endpoints.api_port) as forwarder:
+        kubeconfig = forwarder.kubeconfig(control_plane.kubeconfig, tmp_path)
+        async with started(kubeconfig, namespace) as running:
+            await running.wait_for("pass", key=f"{namespace}/fraud", exists=True)
+            await forwarder.stop()
+            await asyncio.sleep(25)
+            kube_api.request("POST", CONFIG_MAPS.path(namespace), config_map(namespace)).expect(201)
+            passes = len(running.said("pass", key=f"{namespace}/fraud"))
+            await forwarder.start()
+            # Until one of ten finds out, and everybody has listed.
+            await running.wait_for("pass", key=f"{namespace}/fraud", count=passes + 1, deadline_s=8)
+
+
 async def test_sigterm_is_heard_while_the_api_server_is_away(
     control_plane: ControlPlane, crd: None, namespace: str, tmp_path: Path
 ) -> None:

@@ -147,6 +147,13 @@ def test_a_servers_wish_to_wait_is_granted(queue: WorkQueue, clock: FakeClock) -
     assert drained(queue) == [A]
 
 
+def test_what_failed_wants_a_pass_at_once_when_the_cause_is_over_and_nothing_else_does(queue: WorkQueue) -> None:
+    queue.retry(A, at_least_s=300)
+    queue.add_after(B, 300)
+    queue.hurry()
+    assert drained(queue) == [A]
+
+
 def test_jitter_is_full() -> None:
     bounds = []
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,8 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true")
     predict.set_defaults(run=_predict)
 
-    gate = verbs.add_parser("gate", help="replay recorded requests against a new revision and against stable")
-    gate.add_argument("kind", choices=("golden", "parity"))
+    gates = verbs.add_parser("gate", help="measure a new revision, for a step of its rollout")
+    kinds = gates.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, words in (("golden", "are answers as recorded"), ("parity", "do both revisions answer alike")):
+        _add_replay(kinds.add_parser(kind, help=words))
+    _add_metric(kinds.add_parser("prometheus", help="does the value of a PromQL query keep its bounds"))
+    return parser
+
+
+def _add_replay(gate: argparse.ArgumentParser) -> None:
+    """Recorded requests for a new revision and for stable."""
     gate.add_argument("--model", required=True)
     for subject in ("candidate", "stable"):
         gate.add_argument(f"--{subject}", required=True, metavar="URL", help="http://HOST:PORT of its pods")
@@ -127,7 +137,25 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for one answer")
     gate.add_argument("--report", type=Path, metavar="FILE", help="where the figures go")
     gate.set_defaults(run=_gate)
-    return parser
+
+
+def _add_metric(gate: argparse.ArgumentParser) -> None:
+    gate.add_argument("--url", required=True, metavar="URL", help="http://HOST:PORT/PATH of Prometheus")
+    gate.add_argument("--query", required=True, metavar="PROMQL")
+    gate.add_argument("--min", type=float, help="the least value that is good")
+    gate.add_argument("--max", type=float, help="the largest value that is good")
+    gate.add_argument("--initial-delay", type=float, default=0.0, metavar="SECONDS")
+    gate.add_argument("--interval", type=float, default=60.0, metavar="SECONDS")
+    gate.add_argument("--count", type=int, default=1, help="looks (default %(default)s)")
+    gate.add_argument("--failure-limit", type=int, default=0, help="looks that may be out of bounds")
+    gate.add_argument("--inconclusive-limit", type=int, default=0, help="looks that may come to no value")
+    gate.add_argument("--consecutive-error-limit", type=int, default=4, help="looks in a row that nobody may answer")
+    gate.add_argument(
+        "--ends-at", type=float, metavar="EPOCH", help="no look begins later; default: when it is decided"
+    )
+    gate.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for one answer")
+    gate.add_argument("--report", type=Path, metavar="FILE", help="where the counts go")
+    gate.set_defaults(run=_metric)
 
 
 def _package(arguments: argparse.Namespace) -> int:
@@ -257,6 +285,28 @@ def _gate(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
     )
     return run_gate(gate, arguments.report)
+
+
+def _metric(arguments: argparse.Namespace) -> int:
+    from slipway_runtime.metric import Metric, run_metric
+
+    if arguments.min is None and arguments.max is None:
+        raise UsageError("needs --min, --max or both")
+    metric = Metric(
+        url=arguments.url,
+        query=arguments.query,
+        least=arguments.min,
+        most=arguments.max,
+        initial_delay_s=arguments.initial_delay,
+        interval_s=arguments.interval,
+        count=arguments.count,
+        failure_limit=arguments.failure_limit,
+        inconclusive_limit=arguments.inconclusive_limit,
+        consecutive_error_limit=arguments.consecutive_error_limit,
+        left_s=math.inf if arguments.ends_at is None else arguments.ends_at - time.time(),
+        timeout_s=arguments.timeout,
+    )
+    return run_metric(metric, arguments.report)
 
 
 if __name__ == "__main__":

@@ -327,7 +327,7 @@ def _step(step: JsonObject) -> str:
         return "pause until promoted" if seconds is None else f"pause {duration(seconds)}"
     if "bake" in step:
         return f"{percent(100)}, bake {duration((step['bake'] or {}).get('durationSeconds') or 0)}"
-    for word in ("analysis", "golden", "parity"):
+    for word in ("analysis", "golden", "parity", "prometheus"):
         if word in step:
             return word
     if "setCanaryScale" in step:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from slipway.adapters.access import SERVICE_ACCOUNT, Access, InCluster, KubeconfigFile
 from slipway.api.types import Platform
@@ -12,6 +14,8 @@ from slipway.api.types import Platform
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
+# No `@`, `?`, `#`, blank or quote.
+_PLAIN_URL = re.compile(r"[A-Za-z0-9:/.\[\]_~%-]+")
 DEFAULT_FETCH_IMAGE = "slipway.dev/fetch:dev"
 DEFAULT_ROUTER_IMAGE = "docker.io/envoyproxy/envoy:v1.40.0"
 
@@ -52,11 +56,29 @@ class Settings:
                 dns_ttl_s=given.number("SLIPWAY_DNS_TTL_S", 30, 0, 3600),
                 dns_refresh_s=given.number("SLIPWAY_DNS_REFRESH_S", 2, 1, 60),
                 max_request_bytes=given.number("SLIPWAY_MAX_REQUEST_BYTES", 16 * 1024**2, 1024, 2 * 1024**3 - 1),
+                prometheus_url=_prometheus_url(given),
             ),
             workers=given.number("SLIPWAY_WORKERS", 8, 1, 256),
             http_port=given.number("SLIPWAY_HTTP_PORT", 8080, 0, 65535),
             log_level=given.one_of("SLIPWAY_LOG_LEVEL", LOG_LEVELS, "INFO"),
         )
+
+
+def _prometheus_url(given: _Given) -> str:
+    """Written into the command of Jobs in the users' namespaces, for all of them to read: so no credentials."""
+    url = given.text("SLIPWAY_PROMETHEUS_URL", "").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if url and not (is_good and _PLAIN_URL.fullmatch(url)):
+        # What was found is not repeated: it may hold a password.
+        raise SettingsError(
+            "SLIPWAY_PROMETHEUS_URL cannot be used, expected http://HOST[:PORT][/PATH] or https://…, without a user, a query "
+            "or a fragment; the operator does not start"
+        )
+    return url
 
 
 def _access(given: _Given) -> Access:

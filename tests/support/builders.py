@@ -27,6 +27,7 @@ def platform(**changes: Any) -> Platform:
         "dns_ttl_s": 30,
         "dns_refresh_s": 2,
         "max_request_bytes": 16 * 1024 * 1024,
+        "prometheus_url": "http://prometheus.monitoring:9090",
     }
     return Platform(**{**facts, **changes})
 

@@ -58,6 +58,7 @@ class World:
     gates: dict[int, dict[str, Any]] = field(
         default_factory=dict
     )  # revision → what its gates' pods leave; else they run on
+    prometheus: str = "http://prometheus.monitoring:9090"  # that the admin has named; "": none
     silent: set[str] = field(default_factory=set)  # routers that do not answer
     unschedulable: bool = False  # no node for any new model pod
     places: int | None = None  # so many model pods have a node at once; None: as many as there are
@@ -102,7 +103,7 @@ class World:
         return Snapshot(
             now=self.now,
             resource=self.resource,
-            platform=platform(**platform_changes),
+            platform=platform(**{"prometheus_url": self.prometheus, **platform_changes}),
             profiles=Profiles(data=self.profiles),
             children=children,
             comparison=comparison,

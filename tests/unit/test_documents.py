@@ -6,8 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from slipway.api.parse import parse_spec
+from slipway.settings import Settings
 from tests.support import documents
+from tests.support.builders import model_deployment
 from tests.support.documents import Block, Command, missing_output, read_blocks
 from tests.support.generate import reasons_page
 
@@ -76,6 +80,28 @@ def test_only_what_no_test_can_do_is_marked_as_not_run(page: str) -> None:
 def test_every_block_says_what_it_is(page: str) -> None:
     for block in read_blocks((ROOT / page).read_text(), page):
         assert block.tag in (*documents.EXECUTED_TAGS, "text"), f"{block}: expected console, yaml, python or text"
+
+
+ROLLOUTS = [
+    block for block in read_blocks((ROOT / "docs" / "rollouts.md").read_text(), "rollouts.md") if block.tag == "yaml"
+]
+
+
+@pytest.mark.parametrize("block", ROLLOUTS, ids=str)
+def test_the_operator_understands_every_rollout_that_is_shown(block: Block) -> None:
+    shown = yaml.safe_load(block.text)
+    assert set(shown) == {"spec"}
+    assert parse_spec(model_deployment(**shown["spec"])).rollout.steps
+
+
+def test_the_address_of_prometheus_is_shown_as_the_chart_takes_it() -> None:
+    page = read_blocks((ROOT / "docs" / "operations.md").read_text(), "operations.md")
+    (shown,) = (yaml.safe_load(block.text) for block in page if block.file_name == "prometheus.yaml")
+    values = yaml.safe_load((ROOT / "charts" / "slipway" / "values.yaml").read_text())
+    assert {group: set(fields) for group, fields in shown.items()} == {"prometheus": set(values["prometheus"])}
+    url = shown["prometheus"]["url"]
+    given = {"POD_NAMESPACE": "a", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "SLIPWAY_PROMETHEUS_URL": url}
+    assert Settings.from_environment(given).platform.prometheus_url == url
 
 
 def test_a_console_block_is_commands_and_what_they_print() -> None:

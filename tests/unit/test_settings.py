@@ -21,6 +21,47 @@ def test_a_pod_needs_nothing_but_its_namespace() -> None:
     assert (platform.cluster_domain, platform.image_pull_policy) == ("cluster.local", "IfNotPresent")
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("", ""),
+        ("http://prometheus.monitoring:9090", "http://prometheus.monitoring:9090"),
+        ("https://mimir.example.com/prometheus/", "https://mimir.example.com/prometheus"),
+        ("http://[fd00::1]:9090", "http://[fd00::1]:9090"),
+    ],
+)
+def test_the_address_of_prometheus_is_taken_without_its_last_slash(given: str, read: str) -> None:
+    platform = Settings.from_environment({**POD, "SLIPWAY_PROMETHEUS_URL": given}).platform
+    assert platform.prometheus_url == read
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(
+            "prometheus:9090",
+            "ftp://prometheus",
+            "http://",
+            "http://a:99999",
+            "http://a:x",
+            "http://[::1",
+            "http://a b",
+        ),
+        *(
+            "http://user:secret@a",
+            "http://a/?token=secret",
+            "http://a/#secret",
+            'http://a/"secret',
+            "http://a/$(secret)",
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_a_word_of_it(bad: str) -> None:
+    with pytest.raises(SettingsError, match="SLIPWAY_PROMETHEUS_URL cannot be used, expected http://HOST") as error:
+        Settings.from_environment({**POD, "SLIPWAY_PROMETHEUS_URL": bad})
+    assert "secret" not in str(error.value)
+
+
 def test_an_election_is_held_only_where_a_lease_is_named() -> None:
     alone = Settings.from_environment(POD)
     assert (alone.lease_name, alone.lease_s) == ("", 15)

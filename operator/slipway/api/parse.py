@@ -62,6 +62,7 @@ STEPS = (
     "analysis",
     "golden",
     "parity",
+    "prometheus",
     "bake",
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -270,6 +271,8 @@ def _parse_step(step: Mapping[str, Json], path: str) -> Step:
         return parse_gates.golden_step(step["golden"], f"{path}.golden")
     if given == ["parity"]:
         return parse_gates.parity_step(step["parity"], f"{path}.parity")
+    if given == ["prometheus"]:
+        return parse_gates.prometheus_step(step["prometheus"], f"{path}.prometheus")
     if given == ["bake"]:
         return parse_strategy.bake(_mapping(step["bake"], f"{path}.bake"), f"{path}.bake")
     found = ", ".join(given) or "no field"

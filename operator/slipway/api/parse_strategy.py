@@ -6,6 +6,7 @@ BlueGreen becomes steps of the one rollout machine:
     autoPromotionSeconds: 60            whole at 0 % ▶ pause 60 s ▶ everything
     autoPromotionEnabled: false         whole at 0 % ▶ pause until somebody promotes ▶ everything
     prePromotion: [{golden: {}}]        whole at 0 % ▶ golden ▶ …
+    postPromotion: [{prometheus: {}}]   … ▶ everything, the old colour whole behind it ▶ prometheus
     bake: {durationSeconds: 600}        … ▶ everything for 600 s, the old colour whole behind it
 """
 
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.parse_gates import golden_step, parity_step
-from slipway.api.types import Bake, Gate, Json, Pause, Placement, Rollout, SetCanaryScale, Step, Strategy
+from slipway.api.parse_gates import golden_step, parity_step, prometheus_step
+from slipway.api.types import Bake, Gate, Json, Pause, Placement, Rollout, SetCanaryScale, SetWeight, Step, Strategy
 from slipway.api.values import boolean, entries, mapping, whole
 from slipway.errors import SpecError
 
 MAX_GATES = 8
 _WHOLE = SetCanaryScale(percent=100)
+_EVERYTHING = SetWeight(100)  # verified, while the old colour is still stable: what fails from here on goes back to it
 
 
 def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
@@ -36,6 +38,8 @@ def blue_green_steps(written: Any, path: str) -> tuple[Step, ...]:
         steps = (*steps, Pause(None))
     elif delay_s:
         steps = (*steps, Pause(delay_s))
+    if after := _gates(fields.get("postPromotion"), f"{path}.postPromotion"):
+        steps = (*steps, _EVERYTHING, *after)
     if fields.get("bake") is None:
         return steps
     return (*steps, bake(mapping(fields["bake"], f"{path}.bake"), f"{path}.bake"))
@@ -52,7 +56,11 @@ def _gate(entry: Mapping[str, Json], path: str) -> Gate:
         return golden_step(entry["golden"], f"{path}.golden")
     if given == ["parity"]:
         return parity_step(entry["parity"], f"{path}.parity")
-    raise SpecError(path, f"has {', '.join(given) or 'no field'}, expected exactly one of golden and parity")
+    if given == ["prometheus"]:
+        return prometheus_step(entry["prometheus"], f"{path}.prometheus")
+    raise SpecError(
+        path, f"has {', '.join(given) or 'no field'}, expected exactly one of golden, parity and prometheus"
+    )
 
 
 def canary_scale(written: Any, path: str) -> SetCanaryScale:

@@ -312,10 +312,24 @@ class Reason(Enum):
         "The new revision answers the same requests otherwise than stable, by more than the step allows. Stable serves on.",
         "Read the figures in the message; mend the model, or allow the difference in the step and annotate slipway.dev/action=retry.",
     )
+    METRIC_OUT_OF_BOUNDS = (
+        "MetricOutOfBounds",
+        Kind.STALL,
+        "The value of a prometheus step's query was out of its bounds more often than failureLimit allows. Stable serves on.",
+        "Read the figures in the message; mend the model and apply a new version, or correct the bound and annotate "
+        "slipway.dev/action=retry.",
+    )
+    PROMETHEUS_NOT_CONFIGURED = (
+        "PrometheusNotConfigured",
+        Kind.STALL,
+        "The rollout has a prometheus step, and the admin has named no Prometheus. It does not begin; stable serves on.",
+        "Ask the admin to set prometheus.url of the chart, or remove the step; the operator looks again by itself.",
+    )
     GATE_INCONCLUSIVE = (
         "GateInconclusive",
         Kind.STALL,
-        "A golden or parity step came to no verdict: its Job could not run, or what it measured is no evidence.",
+        "A golden, parity or prometheus step came to no verdict: its Job could not run, nobody answered, or what it "
+        "measured is no evidence.",
         "Resolve what the message names, or decide by hand: slipway.dev/action=promote or retry.",
     )
     ABORTED = (
@@ -348,6 +362,12 @@ class Reason(Enum):
         "ParityPassed",
         Kind.WELL,
         "Event only: the new revision answered like stable, within what the step allows; the message has the figures.",
+        "Nothing to do.",
+    )
+    METRIC_WITHIN_BOUNDS = (
+        "MetricWithinBounds",
+        Kind.WELL,
+        "Event only: the value of a prometheus step's query kept its bounds; the message has the figures.",
         "Nothing to do.",
     )
     PROMOTED = ("Promoted", Kind.WELL, "Event only: every router confirmed the revision at 100 %.", "Nothing to do.")

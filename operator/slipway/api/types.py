@@ -164,8 +164,28 @@ class Parity:
     on_inconclusive: str = "Pause"
 
 
-Gate = Golden | Parity
-Step = SetWeight | Pause | SetCanaryScale | SetHeaderRoute | SetMirrorRoute | Analysis | Golden | Parity | Bake
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prometheus:
+    """A step: a Job puts a PromQL query to the admin's Prometheus, again and again; its value must keep the bounds.
+
+    Words, defaults and meaning are those of a metric of Argo Rollouts (features/analysis, v1.8), but for the bounds.
+    """
+
+    query: str  # with placeholders (queries.py)
+    min: str | None = None  # decimals, as written; at least one of the two
+    max: str | None = None
+    initial_delay_s: int = 0  # before the first look
+    interval_s: int = 60  # from the beginning of one look to the next
+    count: int = 1  # looks that come to a value or to none; those that nobody answers are none of them
+    failure_limit: int = 0  # looks that may be out of bounds
+    inconclusive_limit: int = 0  # looks that may have no value: an empty answer, NaN, several series
+    consecutive_error_limit: int = 4  # looks in a row that nobody may answer
+    max_duration_s: int = 300
+    on_inconclusive: str = "Pause"
+
+
+Gate = Golden | Parity | Prometheus
+Step = SetWeight | Pause | SetCanaryScale | SetHeaderRoute | SetMirrorRoute | Analysis | Gate | Bake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +326,7 @@ class Platform:
     dns_ttl_s: int  # TTL of Service records as the cluster's DNS serves them; 30 on stock clusters
     dns_refresh_s: int  # how often a router resolves a revision's name; fixed for the life of a cluster
     max_request_bytes: int  # largest request body a router buffers for a retry
+    prometheus_url: str = ""  # whom the steps `prometheus` ask; "": the admin has named none
 
     @property
     def model_pre_stop_s(self) -> int:

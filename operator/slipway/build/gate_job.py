@@ -1,8 +1,9 @@
-"""The Job of a gate: one pod of the fetch image that puts recorded requests to two revisions and leaves figures.
+"""The Job of a gate: one pod of the fetch image that puts recorded requests to two revisions, or a query to the admin's
+Prometheus, and leaves figures.
 
     /candidate (PVC, ro)   /stable (PVC, ro)   /requests/NAME (ConfigMap, ro)
             └─────────── slipway-runtime gate ───────────┘ ──▶ http://fraud-r4…:8000, http://fraud-r3…:8000
-                                    └──▶ termination message
+                                    └──▶ termination message        (prometheus: no volume, only the address)
 
 It runs with the tenant's own rights: in their namespace, without a token, under the same security floor as the model's
 pods. What the figures mean is in core/gates.py.
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from slipway.api import names
-from slipway.api.types import Gate, Golden, JsonObject, Platform, PvcSource
+from slipway.api.queries import filled
+from slipway.api.types import Gate, Golden, JsonObject, Platform, Prometheus, PvcSource
 from slipway.build.security import container_security, pod_security
 from slipway.build.triton_pod import TRITON_UID
 
@@ -44,6 +47,7 @@ class GateJob:
     candidate: Subject
     stable: Subject
     pod: JsonObject  # frozen pod spec of the revision on trial, for where it may run
+    ends_at: datetime  # the last look at Prometheus
 
 
 def build_gate_job(gate: GateJob, platform: Platform) -> dict[str, Any]:
@@ -84,8 +88,8 @@ def _container(gate: GateJob, platform: Platform) -> dict[str, Any]:
         {"name": _volume_of(gate, subject), "mountPath": f"/{place}", "readOnly": True}
         for place, subject in _subjects(gate)
     ]
-    if gate.step.config_map is not None:
-        mounts.append({"name": "requests", "mountPath": f"/requests/{gate.step.config_map}", "readOnly": True})
+    if (config_map := _config_map(gate)) is not None:
+        mounts.append({"name": "requests", "mountPath": f"/requests/{config_map}", "readOnly": True})
     return {
         "name": names.CONTAINER_GATE,
         "image": platform.fetch_image,
@@ -105,6 +109,8 @@ def _container(gate: GateJob, platform: Platform) -> dict[str, Any]:
 
 def _arguments(gate: GateJob, platform: Platform) -> list[str]:
     step = gate.step
+    if isinstance(step, Prometheus):
+        return _metric_arguments(gate, step, platform)
     arguments = ["golden" if isinstance(step, Golden) else "parity", "--model", gate.model_name]
     for place, subject in _subjects(gate):
         host = (
@@ -126,23 +132,56 @@ def _arguments(gate: GateJob, platform: Platform) -> list[str]:
     return [*arguments, "--report", "/dev/termination-log"]
 
 
+def _metric_arguments(gate: GateJob, step: Prometheus, platform: Platform) -> list[str]:
+    """The address is the admin's, never the resource's; the query is one word, whatever it holds."""
+    values = {
+        "name": gate.deployment,
+        "namespace": gate.namespace,
+        "modelName": gate.model_name,
+        "revision": str(gate.candidate.revision),
+        "stableRevision": str(gate.stable.revision),
+    }
+    bounds = {"min": step.min, "max": step.max}
+    return [
+        "prometheus",
+        f"--url={platform.prometheus_url}".replace("$", "$$"),
+        f"--query={filled(step.query, values)}".replace("$", "$$"),
+        *(f"--{name}={bound}" for name, bound in bounds.items() if bound is not None),
+        f"--initial-delay={step.initial_delay_s}",
+        f"--interval={step.interval_s}",
+        f"--count={step.count}",
+        f"--failure-limit={step.failure_limit}",
+        f"--inconclusive-limit={step.inconclusive_limit}",
+        f"--consecutive-error-limit={step.consecutive_error_limit}",
+        # A moment, not a duration: a pod that comes late, or instead of another one, ends in time all the same.
+        f"--ends-at={gate.ends_at.timestamp():.0f}",
+        *("--report", "/dev/termination-log"),
+    ]
+
+
 def _volumes(gate: GateJob) -> list[dict[str, Any]]:
+    config_map = _config_map(gate)
     claims: Mapping[str, str] = {_volume_of(gate, subject): subject.source.claim for _, subject in _subjects(gate)}
     volumes: list[dict[str, Any]] = [
         {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         for name, claim in sorted(claims.items())
     ]
-    if gate.step.config_map is not None:
+    if config_map is not None:
         items = [{"key": names.GOLDEN_KEY, "path": names.GOLDEN_KEY}]
         # Optional: a pod that waits for ever for a missing ConfigMap says less than one that does not find it.
-        volumes.append(
-            {"name": "requests", "configMap": {"name": gate.step.config_map, "items": items, "optional": True}}
-        )
+        volumes.append({"name": "requests", "configMap": {"name": config_map, "items": items, "optional": True}})
     return [*volumes, {"name": "tmp", "emptyDir": {}}]
 
 
 def _subjects(gate: GateJob) -> Iterable[tuple[str, Subject]]:
+    """Those whose packages are read; a metric needs none."""
+    if isinstance(gate.step, Prometheus):
+        return ()
     return ("candidate", gate.candidate), ("stable", gate.stable)
+
+
+def _config_map(gate: GateJob) -> str | None:
+    return None if isinstance(gate.step, Prometheus) else gate.step.config_map
 
 
 def _volume_of(gate: GateJob, subject: Subject) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from slipway.api import names
 from slipway.api.status import Cause, Reason, rfc3339
-from slipway.api.types import Analysis, Bake, Golden, JsonObject, Parity, Pause
+from slipway.api.types import Analysis, Bake, Gate, JsonObject, Pause
 from slipway.core import rollout as machine
 from slipway.core.endings import reject
 from slipway.core.record import USED_ACTIONS_LIMIT, LastAction, Record, Rejection
@@ -101,7 +101,7 @@ def _promote(record: Record, target: Target) -> Record:
     if state is not None and state.held:
         raise Refusal("the rollout is held; resume it first")
     is_open = state is not None and state.paused_at is not None and state.step < len(steps)
-    waits = Pause | Analysis | Golden | Parity | Bake
+    waits = Pause | Analysis | Gate | Bake
     if state is None or not is_open or not isinstance(steps[state.step], waits):
         raise Refusal("no pause is open")
     return promote_step(record, target.now)

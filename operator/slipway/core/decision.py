@@ -73,7 +73,8 @@ class Decision(Facts):
         if run is None or known is not None:
             return record, known
         pods = gate_pods(self.snapshot.resource, self.snapshot.children, run.job)
-        found = gates.read_result(run, self.present.get("Job", run.job), pods, self.snapshot.now)
+        job, platform = self.present.get("Job", run.job), self.snapshot.platform
+        found = gates.read_result(run, job, pods, self.snapshot.now, platform)
         return (record if found is None else replace(record, gate=found)), None
 
     def gate_under_way(self, record: Record) -> gates.Run | None:

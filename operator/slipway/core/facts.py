@@ -12,6 +12,7 @@ from slipway.api.status import Cause, Reason, reason_named
 from slipway.api.types import JsonObject, Spec
 from slipway.core.children import Owned
 from slipway.core.diagnosis import diagnose, is_ready, parse_report, stands_for_s
+from slipway.core.gates import address_missing
 from slipway.core.placement import resolved
 from slipway.core.questions import model_pods, revision_of
 from slipway.core.record import Record
@@ -116,6 +117,8 @@ def _freeze(snapshot: Snapshot, spec: Spec, before: Record, revisions: dict[int,
     if snapshot.profiles.error:
         raise SpecError("spec.runtime.profile", snapshot.profiles.error, reason=Reason.PROFILE_NOT_FOUND.text)
     profile = parse_profile(spec.runtime.profile, snapshot.profiles.data)
+    if before.stable is not None and (missing := address_missing(spec.rollout, snapshot.platform)) is not None:
+        raise missing  # a first deployment takes no steps
     if snapshot.claim_exists is False:
         raise SpecError(
             "spec.model.storageUri",

@@ -10,17 +10,16 @@ before anything follows from it: a restart never judges again.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from slipway.api import names
 from slipway.api.parse import parse_storage_uri
-from slipway.api.status import shorten
-from slipway.api.types import Gate, Golden, Json, JsonObject, Parity, Platform, Rollout
+from slipway.api.status import Reason, shorten
+from slipway.api.types import Gate, Golden, Json, JsonObject, Platform, Prometheus, Rollout, Step, Strategy
 from slipway.build.gate_job import GateJob, Subject, build_gate_job
+from slipway.core import gate_verdicts
 from slipway.core.diagnosis import diagnose, has_ended, parse_report
 from slipway.core.record import GateResult, Record
 from slipway.core.revisions import Revision
@@ -28,7 +27,24 @@ from slipway.core.trial import step_hash, takes_no_steps
 from slipway.errors import SpecError
 
 REPORT_SCHEMA_VERSION = 1
-_WORDS = 300  # of the pod's own
+GOLDEN, PARITY, PROMETHEUS = "golden", "parity", "prometheus"  # as steps, reports and the record call them
+FAILED = {
+    GOLDEN: Reason.GOLDEN_FAILED,
+    PARITY: Reason.PARITY_FAILED,
+    PROMETHEUS: Reason.METRIC_OUT_OF_BOUNDS,
+}
+PASSED = {
+    GOLDEN: Reason.GOLDEN_PASSED,
+    PARITY: Reason.PARITY_PASSED,
+    PROMETHEUS: Reason.METRIC_WITHIN_BOUNDS,
+}
+_NOBODY = (
+    "the operator knows no Prometheus; ask the admin to set prometheus.url of the chart (SLIPWAY_PROMETHEUS_URL), or remove "
+    "the step"
+)
+_WORDS = gate_verdicts.WORDS
+# The Job looks for the last time so long before the operator's own clock runs out, so that its figures still count.
+_TO_REPORT_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +59,9 @@ class Run:
 
     @property
     def kind(self) -> str:
-        return "golden" if isinstance(self.step, Golden) else "parity"
+        if isinstance(self.step, Prometheus):
+            return PROMETHEUS
+        return GOLDEN if isinstance(self.step, Golden) else PARITY
 
 
 def under_way(record: Record, rollout: Rollout, deployment: str) -> Run | None:
@@ -54,7 +72,7 @@ def under_way(record: Record, rollout: Rollout, deployment: str) -> Run | None:
     if takes_no_steps(state) or state.step >= len(rollout.steps):
         return None
     step = rollout.steps[state.step]
-    if not isinstance(step, Golden | Parity) or state.step_hash != step_hash(rollout):
+    if not isinstance(step, Gate) or state.step_hash != step_hash(rollout):
         return None
     attempt = f"{state.started_at.isoformat()} {state.step_hash} {state.step} {state.paused_at.isoformat()}"
     name = names.gate_job_name(deployment, state.revision, hashlib.sha256(attempt.encode()).hexdigest()[:8])
@@ -81,7 +99,10 @@ def wanted_job(
     digests: Mapping[int, str],
     platform: Platform,
 ) -> JsonObject | None:
-    """The manifest; None if one of the two revisions cannot be read, which ends as a gate without a result."""
+    """The manifest; None if one of the two revisions cannot be read, which ends as a gate without a result, or if there is
+    nobody to ask."""
+    if _has_nobody_to_ask(run.step, platform):
+        return None
     try:
         candidate, stable = (_subject(revisions[number], digests) for number in (run.candidate, run.stable))
     except (KeyError, SpecError):
@@ -95,6 +116,7 @@ def wanted_job(
         candidate=candidate,
         stable=stable,
         pod=revisions[run.candidate].deployment["spec"]["template"]["spec"],
+        ends_at=run.began_at + timedelta(seconds=max(1, run.step.max_duration_s - _TO_REPORT_S)),
     )
     return build_gate_job(gate, platform)
 
@@ -104,9 +126,27 @@ def _subject(revision: Revision, digests: Mapping[int, str]) -> Subject:
     return Subject(revision=revision.number, source=source, digest=digests.get(revision.number))
 
 
-def read_result(run: Run, job: JsonObject | None, pods: Collection[JsonObject], now: datetime) -> GateResult | None:
+def address_missing(rollout: Rollout, platform: Platform) -> SpecError | None:
+    """Of a rollout with steps that nobody could carry out: told before it begins."""
+    for index, step in enumerate(rollout.steps):
+        if _has_nobody_to_ask(step, platform):
+            is_canary = rollout.strategy is Strategy.CANARY
+            path = f"spec.rollout.canary.steps[{index}].prometheus" if is_canary else "spec.rollout.blueGreen"
+            return SpecError(path, f"cannot be carried out: {_NOBODY}", reason=Reason.PROMETHEUS_NOT_CONFIGURED.text)
+    return None
+
+
+def _has_nobody_to_ask(step: Step, platform: Platform) -> bool:
+    return isinstance(step, Prometheus) and not platform.prometheus_url
+
+
+def read_result(
+    run: Run, job: JsonObject | None, pods: Collection[JsonObject], now: datetime, platform: Platform
+) -> GateResult | None:
     """The result, None while there is none yet. A pod that measured counts, whatever became of the Job; without one, the
     end of the Job or of the time is a result too: no data is inconclusive, never success."""
+    if job is None and _has_nobody_to_ask(run.step, platform):
+        return _inconclusive(run, _NOBODY)
     ended = sorted((pod for pod in pods if has_ended(pod)), key=lambda pod: str(pod["metadata"]["name"]))
     for pod in ended:
         end = _end_of(pod)
@@ -126,68 +166,11 @@ def _judge(run: Run, report: Mapping[str, Json]) -> GateResult:
     if report.get("schemaVersion") != REPORT_SCHEMA_VERSION or report.get("gate") != run.kind:
         return _inconclusive(run, "the Job left no figures that can be read")
     try:
-        judge = _judge_golden if isinstance(run.step, Golden) else _judge_parity
-        verdict, message = judge(run, report)
+        pair = gate_verdicts.Pair(candidate=run.candidate, stable=run.stable)
+        verdict, message = gate_verdicts.judge(run.step, pair, report)
     except (KeyError, TypeError, ValueError) as error:
         return _inconclusive(run, f"the Job left no figures that can be read ({error!r})")
     return GateResult(job=run.job, gate=run.kind, verdict=verdict, message=shorten(message))
-
-
-def _judge_golden(run: Run, report: Mapping[str, Json]) -> tuple[str, str]:
-    """A record that stable does not meet either is no evidence against the new revision."""
-    samples, wrong = _count(report, "samples"), _count(report, "wrong")
-    if samples == 0:
-        return "Inconclusive", "there was no recorded request to replay"
-    if wrong == 0:
-        return "Passed", f"revision {run.candidate} answers {samples} of {samples} recorded requests as recorded"
-    found = (
-        f"revision {run.candidate} answers {wrong} of {samples} recorded requests wrongly ({_text(report, 'worst')})"
-    )
-    control = report["control"]
-    if control == "none":
-        return "Inconclusive", f"{found}, and nothing shows that records hold here: {_text(report, 'note')}"
-    asked, failed = _count(report, "controlSamples"), _count(report, "controlWrong")
-    if control == "same":
-        if failed < asked:
-            return "Failed", f"{found}; revision {run.stable} answers {asked - failed} of those as recorded"
-        return "Inconclusive", f"{found}, and revision {run.stable} answers them wrongly, too: both fail"
-    if control != "own":
-        raise ValueError(control)
-    if asked and failed == 0:
-        return "Failed", f"{found}; revision {run.stable} answers all {asked} of its own as recorded"
-    also = f"revision {run.stable} answers {failed} of its own {asked} wrongly, too ({_text(report, 'controlWorst')})"
-    return "Inconclusive", f"{found}, and {also}: both fail"
-
-
-def _judge_parity(run: Run, report: Mapping[str, Json]) -> tuple[str, str]:
-    step = run.step
-    assert isinstance(step, Parity)  # the caller has looked
-    compared = _count(report, "samples") - _count(report, "leftOut")
-    if compared <= 0:
-        return (
-            "Inconclusive",
-            f"revision {run.stable} answered none of {_count(report, 'samples')} requests: no reference",
-        )
-    broken, mismatched = _count(report, "broken"), _count(report, "mismatched")
-    rows, flips = _count(report, "rows"), _count(report, "flips")
-    difference, relative = _figure(report, "maxDifference"), _figure(report, "maxRelativeDifference")
-    figures = (
-        f"{broken + mismatched} of {compared} requests are answered otherwise by revision {run.candidate} than by revision "
-        f"{run.stable} (largest difference {difference:.3g}, relative {relative:.3g}; largest element is another one in "
-        f"{flips} of {rows} rows)"
-    )
-    worst = f"; {text}" if (text := _text(report, "worst")) else ""
-    if broken:
-        found = f"revision {run.candidate} answers {broken} of {compared} requests with what cannot be compared at all"
-        return "Failed", f"{found} with revision {run.stable}'s answers{worst}"
-    if 100 * mismatched > step.max_mismatch_percent * compared:
-        return "Failed", f"{figures}; allowed are {step.max_mismatch_percent} %{worst}"
-    if step.max_argmax_flips_percent is not None:
-        if rows == 0:
-            return "Inconclusive", f"{figures}; no output has a largest element to compare"
-        if 100 * flips > step.max_argmax_flips_percent * rows:
-            return "Failed", f"{figures}; allowed are {step.max_argmax_flips_percent} % of the rows"
-    return "Passed", figures
 
 
 def _inconclusive(run: Run, message: str) -> GateResult:
@@ -217,24 +200,3 @@ def _failure_of(job: JsonObject | None) -> str | None:
         if item.get("type") == "Failed" and item.get("status") == "True":
             return str(item.get("reason") or "Failed")
     return None
-
-
-def _count(report: Mapping[str, Json], key: str) -> int:
-    value = report[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{key} is {json.dumps(value)}")
-    return value
-
-
-def _figure(report: Mapping[str, Json], key: str) -> float:
-    value = report[key]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{key} is no number")
-    return float(value)
-
-
-def _text(report: Mapping[str, Json], key: str) -> str:
-    value = report[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is no text")
-    return value[:_WORDS]

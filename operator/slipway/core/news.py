@@ -7,8 +7,9 @@ somebody wiped announces nothing again. Conditions are compared with the status 
 from __future__ import annotations
 
 from slipway.api.status import ConditionType, Reason, shorten
-from slipway.api.types import Analysis, Golden, JsonObject, Parity, Rollout
+from slipway.api.types import Analysis, Gate, JsonObject, Rollout
 from slipway.core import comparison
+from slipway.core.gates import PASSED
 from slipway.core.plan import Announcement
 from slipway.core.record import Record
 
@@ -68,9 +69,9 @@ def _gated(before: Record, after: Record, rollout: Rollout) -> list[Announcement
     if result is None or result == before.gate or state is None or state.step >= len(rollout.steps):
         return []
     if result.verdict == "Passed":
-        return [_normal(Reason.GOLDEN_PASSED if result.gate == "golden" else Reason.PARITY_PASSED, result.message)]
+        return [_normal(PASSED[result.gate], result.message)]
     step = rollout.steps[state.step]
-    if result.verdict == "Failed" or not isinstance(step, Golden | Parity) or step.on_inconclusive == "Abort":
+    if result.verdict == "Failed" or not isinstance(step, Gate) or step.on_inconclusive == "Abort":
         return []
     text = shorten(f"revision {state.revision}: {result.message}")
     return [Announcement(type="Warning", reason=Reason.GATE_INCONCLUSIVE.text, message=text)]

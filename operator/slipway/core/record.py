@@ -65,7 +65,7 @@ class GateResult:
     """How the last gate ended. Written before anything follows from it, so that a restart judges nothing twice."""
 
     job: str  # names the revision, the step and its beginning: of any other step it says nothing
-    gate: str  # golden | parity
+    gate: str  # golden | parity | prometheus
     verdict: str  # Passed | Failed | Inconclusive
     message: str  # the figures, or why there are none
 

@@ -27,6 +27,7 @@ from slipway.api.status import Cause, Reason
 from slipway.api.types import AtDeadline, Golden, Placement, Rollout, Strategy
 from slipway.core import comparison, placement
 from slipway.core.endings import end, reject
+from slipway.core.gates import FAILED
 from slipway.core.record import Record, RolloutState
 from slipway.core.steps import take_step
 from slipway.core.trial import Target, Trial, step_hash, takes_no_steps
@@ -146,8 +147,9 @@ def _failure(record: Record, state: RolloutState, target: Target, trial: Trial) 
     if (worse := comparison.failure(trial.found)) is not None:
         return Cause(reason=Reason.ANALYSIS_FAILED, message=worse)
     if trial.gate is not None and trial.gate.verdict == "Failed":
-        reason = Reason.GOLDEN_FAILED if trial.gate.gate == "golden" else Reason.PARITY_FAILED
-        return Cause(reason=reason, message=f"{trial.gate.message} (kubectl logs job/{trial.gate.job})")
+        return Cause(
+            reason=FAILED[trial.gate.gate], message=f"{trial.gate.message} (kubectl logs job/{trial.gate.job})"
+        )
     if trial.ready >= trial.needed:
         return None
     # While nothing answers no clock stands: neither for a node nor for a person.

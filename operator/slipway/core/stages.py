@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from slipway.api.types import (
     Analysis,
     Bake,
+    Gate,
     Golden,
-    Parity,
     Pause,
+    Prometheus,
     Rollout,
     SetCanaryScale,
     SetHeaderRoute,
@@ -82,7 +83,7 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
         return ("Baking", sentence, until)
     if isinstance(step, Analysis):
         return _describe_analysis(record, rollout, state, step)
-    if isinstance(step, Golden | Parity):
+    if isinstance(step, Gate):
         return _describe_gate(record, state, step)
     return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
 
@@ -106,7 +107,7 @@ def _describe_analysis(
     return ("Stepping", sentence, until)
 
 
-def _describe_gate(record: Record, state: RolloutState, step: Golden | Parity) -> tuple[str, str, datetime | None]:
+def _describe_gate(record: Record, state: RolloutState, step: Gate) -> tuple[str, str, datetime | None]:
     number, weight = state.revision, record.weight_of(state.revision)
     if state.paused_at is None:
         return ("Stepping", f"waiting for the pods of revision {number} before the gate", None)
@@ -116,5 +117,8 @@ def _describe_gate(record: Record, state: RolloutState, step: Golden | Parity) -
     until = state.paused_at + timedelta(seconds=step.max_duration_s)
     if isinstance(step, Golden):
         return ("Stepping", f"replaying recorded requests against revision {number} at {weight} %", until)
+    if isinstance(step, Prometheus):
+        looks = "once" if step.count == 1 else f"{step.count} times, every {step.interval_s} s"
+        return ("Stepping", f"asking Prometheus about revision {number} at {weight} %, {looks}", until)
     sentence = f"putting recorded requests to revision {number} and to revision {record.stable} at {weight} %"
     return ("Stepping", sentence, until)

@@ -1,7 +1,7 @@
 """The present step of a rollout: what it waits for, and when the next one begins.
 
 setWeight         the share is verified on every router, by ready pods     setHeaderRoute, setMirrorRoute   in force everywhere
-setCanaryScale    so many pods are ready, and can be asked by header       golden, parity                    the Job's verdict is on record
+setCanaryScale    so many pods are ready, and can be asked by header       golden, parity, prometheus        the Job's verdict is on record
 pause             the time is over, or a person says so                    analysis                          every metric passes
 bake              everything is its own for so long, stable stays whole    after the last                    100 % verified: promoted
 """
@@ -15,8 +15,8 @@ from slipway.api.status import Cause, Reason
 from slipway.api.types import (
     Analysis,
     Bake,
+    Gate,
     Golden,
-    Parity,
     Rollout,
     SetCanaryScale,
     SetHeaderRoute,
@@ -64,7 +64,7 @@ def take_step(record: Record, state: RolloutState, target: Target, trial: Trial)
         return replace(record, rollout=replace(state, paused_at=now)) if trial.ready >= trial.needed else record
     if isinstance(step, Analysis):
         return _analyse(record, state, step, target, trial)
-    if isinstance(step, Golden | Parity):
+    if isinstance(step, Gate):
         return _pass_gate(record, state, step, target, trial)
     if step.duration_s is not None and now >= state.paused_at + timedelta(seconds=step.duration_s):
         return _to_step(record, state, now)
@@ -113,7 +113,7 @@ def _analyse(record: Record, state: RolloutState, step: Analysis, target: Target
     return replace(record, rollout=replace(state, inconclusive=True))
 
 
-def _pass_gate(record: Record, state: RolloutState, step: Golden | Parity, target: Target, trial: Trial) -> Record:
+def _pass_gate(record: Record, state: RolloutState, step: Gate, target: Target, trial: Trial) -> Record:
     """Goes on with what an earlier pass has written down. A failed gate has been seen before any step is."""
     if trial.gate is None or state.inconclusive:
         return record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
 from slipway.api.status import Cause
@@ -15,6 +15,7 @@ from slipway.api.types import (
     Golden,
     HeaderMatch,
     Parity,
+    Prometheus,
     Rollout,
     SetCanaryScale,
     SetHeaderRoute,
@@ -80,6 +81,8 @@ def _step_text(step: Step) -> str:
     if isinstance(step, Parity):
         limits = (step.max_mismatch_percent, step.max_argmax_flips_percent, step.max_duration_s, step.on_inconclusive)
         return f"parity {(step.config_map, step.rtol, step.atol, *limits)}"
+    if isinstance(step, Prometheus):
+        return f"prometheus {astuple(step)}"
     return f"weight {step.weight}" if isinstance(step, SetWeight) else f"pause {step.duration_s}"
 
 

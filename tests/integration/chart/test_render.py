@@ -125,6 +125,7 @@ def test_operator_gets_its_whole_configuration(default: Rendered) -> None:
         "SLIPWAY_DNS_TTL_S": "30",
         "SLIPWAY_DNS_REFRESH_S": "2",
         "SLIPWAY_MAX_REQUEST_BYTES": "16777216",
+        "SLIPWAY_PROMETHEUS_URL": "",
         "SLIPWAY_WORKERS": "8",
         "SLIPWAY_HTTP_PORT": "8080",
         "SLIPWAY_LOG_LEVEL": "INFO",
@@ -151,6 +152,16 @@ def test_local_cluster_runs_the_images_built_there(local: Rendered) -> None:
     assert environment["SLIPWAY_FETCH_IMAGE"] == "slipway.dev/fetch:dev"
     assert environment["SLIPWAY_ROUTER_IMAGE"] == "slipway.dev/envoy:1.40.0"
     assert environment["SLIPWAY_DNS_TTL_S"] == "5"
+
+
+def test_the_admins_prometheus_reaches_the_operator(render: Render) -> None:
+    url = "http://prometheus.monitoring:9090/prometheus"
+    assert environment_of(render("--set", f"prometheus.url={url}"))["SLIPWAY_PROMETHEUS_URL"] == url
+
+
+def test_values_of_the_release_before_which_had_no_prometheus_still_render(render: Render) -> None:
+    """What `helm upgrade --reuse-values` does."""
+    assert environment_of(render("--set-json", "prometheus=null"))["SLIPWAY_PROMETHEUS_URL"] == ""
 
 
 def test_a_digest_wins_over_the_tag(render: Render) -> None:
@@ -249,6 +260,8 @@ BAD_VALUES = [
     ("an unknown field in a profile", ("--set", "profiles.triton.imag=x"), "imag"),
     ("a profile name that no spec can say", ("--set", "profiles.BIG.image=x"), "BIG"),
     ("half a digest", ("--set", "images.fetch.digest=sha256:ab"), "digest"),
+    ("credentials in an address", ("--set", "prometheus.url=http://me:secret@prometheus:9090"), "/prometheus/url"),
+    ("an address without a scheme", ("--set", "prometheus.url=prometheus:9090"), "/prometheus/url"),
     ("an unknown log level", ("--set", "operator.logLevel=LOUD"), "logLevel"),
 ]
 

@@ -11,11 +11,12 @@ from tests.integration.crd.conftest import ModelDeployments
 from tests.integration.crd.manifests import model_deployment
 from tests.support.crd_schema import all_fields
 
-MESSAGES = [
+# A gate is written once and allowed in several places: each message once.
+MESSAGES = {
     " ".join(rule["message"].split())
     for field in all_fields()
     for rule in field.schema.get("x-kubernetes-validations", ())
-]
+}
 
 
 def uri(text: str) -> dict[str, Any]:
@@ -40,6 +41,10 @@ def rollout(**fields: Any) -> dict[str, Any]:
 
 def steps(*entries: dict[str, Any]) -> dict[str, Any]:
     return rollout(canary={"steps": [*entries]})
+
+
+def metric(**fields: Any) -> dict[str, Any]:
+    return steps({"prometheus": {"query": "up", "max": "1", **fields}})
 
 
 def header(name: str = "x-beta", **value: Any) -> dict[str, Any]:
@@ -149,12 +154,26 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     (
         "a gate of no kind",
         rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{}]}),
-        "write each entry of prePromotion as exactly one of golden and parity",
+        "write each entry of prePromotion and postPromotion as exactly one of golden, parity and prometheus",
+    ),
+    ("a metric without a bound", steps({"prometheus": {"query": "up"}}), "a prometheus step needs a bound"),
+    ("bounds that cross", metric(min="1.5", max="-1"), "min is above max, so no value could be good"),
+    ("no good look needed", metric(count=2, failureLimit=1, inconclusiveLimit=1), "failureLimit and inconclusiveLimit"),
+    ("no good look needed by default", metric(failureLimit=1), "failureLimit and inconclusiveLimit"),
+    ("looks without room", metric(count=11, maxDurationSeconds=600), "the looks take longer than maxDurationSeconds"),
+    ("looks for more than a day", metric(count=1000, intervalSeconds=87), "the looks take longer than"),
+    ("a placeholder of nobody", metric(query='up{a="{{service}}"}'), "query has two opening braces that begin no"),
+    ("a placeholder of Argo Rollouts", metric(query='up{a="{{args.name}}"}'), "query has two opening braces"),
+    ("half a placeholder", metric(query='up{a="{{name}"}'), "query has two opening braces"),
+    (
+        "a gate after the switch without a bound",
+        rollout(strategy="BlueGreen", blueGreen={"postPromotion": [{"prometheus": {"query": "up"}}]}),
+        "a prometheus step needs a bound",
     ),
     (
         "a gate of two kinds",
         rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{"golden": {}, "parity": {}}]}),
-        "write each entry of prePromotion as exactly one of golden and parity",
+        "write each entry of prePromotion and postPromotion as exactly one of golden, parity and prometheus",
     ),
     (
         "two whole colours in the place of one",
@@ -217,6 +236,11 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("none is the largest", steps({"golden": {"topK": {"output": "p", "k": 0}}}), "golden.topK.k: Invalid value"),
     ("no rank of what", steps({"golden": {"topK": {"k": 1}}}), "golden.topK.output: Required value"),
     ("more than all", steps({"parity": {"maxMismatchPercent": 101}}), "parity.maxMismatchPercent: Invalid value"),
+    ("a metric without a query", steps({"prometheus": {"max": "1"}}), "prometheus.query: Required value"),
+    ("a bound as a number", metric(max=0.05), "steps[0].prometheus.max: Invalid value"),
+    ("no number as a bound", metric(min="NaN"), "steps[0].prometheus.min: Invalid value"),
+    ("no look", metric(count=0), "steps[0].prometheus.count: Invalid value"),
+    ("a long query", metric(query="u" * 4097), "steps[0].prometheus.query: Too long"),
     ("no instance", model_deployment(model={"config": {"instances": 0}}), "spec.model.config.instances: Invalid value"),
     ("model name with a slash", model_deployment(modelName="a/b"), "spec.modelName: Invalid value"),
     ("model name upwards", model_deployment(modelName=".."), "spec.modelName: Invalid value"),
@@ -313,6 +337,33 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
             {"parity": {**GATE, "maxMismatchPercent": 100, "maxArgmaxFlipsPercent": 0}},
         ),
     ),
+    (
+        "a metric in every word",
+        metric(
+            query='a{n="{{name}}{{namespace}}", m="{{ modelName }}"} > {b="{{revision}}"} or c{r=~"{{stableRevision}}{2}"}',
+            min="-1.5e-3",
+            initialDelaySeconds=0,
+            intervalSeconds=1,
+            count=1000,
+            failureLimit=500,
+            inconclusiveLimit=499,
+            consecutiveErrorLimit=1000,
+            maxDurationSeconds=1000,
+            onInconclusive="Promote",
+        ),
+    ),
+    ("a metric in lines", metric(query='sum(\n  up{a="{{name}}"}\n)\n/\ncount(up) == {')),
+    (
+        "gates on both sides of the switch",
+        rollout(
+            strategy="BlueGreen",
+            blueGreen={
+                "prePromotion": [{"golden": {}}, {"prometheus": {"query": "up", "min": "1"}}],
+                "postPromotion": [{"parity": {}}, {"prometheus": {"query": "up", "min": "1"}}],
+                "bake": {"durationSeconds": 60},
+            },
+        ),
+    ),
     ("paused, without a history", model_deployment(paused=True, revisionHistoryLimit=0)),
 ]
 
@@ -341,6 +392,6 @@ def test_a_step_of_a_later_release_is_refused_also_by_a_client_that_does_not_ask
     answer = deployments.api.request("POST", deployments.base, manifest, query={"fieldValidation": "Ignore"})
     assert answer.code == 422
     assert (
-        "a step has exactly one of setWeight, pause, setCanaryScale, setHeaderRoute, setMirrorRoute, analysis, golden, parity"
-        " and bake" in answer.message
+        "a step has exactly one of setWeight, pause, setCanaryScale, setHeaderRoute, setMirrorRoute, analysis, golden, parity,"
+        " prometheus and bake" in answer.message
     )

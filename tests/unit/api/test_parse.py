@@ -155,7 +155,7 @@ def test_a_number_of_pods_is_read_in_each_of_its_three_ways(scale: dict[str, Any
         (
             1,
             {"strategy": "BlueGreen", "blueGreen": {"prePromotion": [{"golden": {}}, {"setWeight": 5}]}},
-            "spec.rollout.blueGreen.prePromotion[1]: has setWeight, expected exactly one of golden and parity",
+            "spec.rollout.blueGreen.prePromotion[1]: has setWeight, expected exactly one of golden, parity and prometheus",
         ),
         (
             1,
@@ -188,7 +188,7 @@ def test_a_step_that_this_release_does_not_know_is_refused_and_not_skipped() -> 
     words = refused(rollout=rollout({"setWeight": 5}, {"experiment": {}}))
     assert words == (
         "spec.rollout.canary.steps[1]: has experiment, expected exactly one of setWeight, pause, setCanaryScale, "
-        "setHeaderRoute, setMirrorRoute, analysis, golden, parity and bake"
+        "setHeaderRoute, setMirrorRoute, analysis, golden, parity, prometheus and bake"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from slipway.api.types import (
@@ -30,6 +31,7 @@ PLATFORM = Platform(
     dns_ttl_s=30,
     dns_refresh_s=2,
     max_request_bytes=16 * 1024 * 1024,
+    prometheus_url="http://prometheus.monitoring:9090/$(HOME)",
 )
 PROFILE = Profile(
     name="triton",
@@ -92,6 +94,7 @@ def gate_job(
         candidate=Subject(revision=3, source=PvcSource(claim="models", path="fraud/2"), digest="sha256:" + "b" * 64),
         stable=Subject(revision=2, source=PvcSource(claim=stable_claim, path="fraud/1"), digest=None),
         pod=pod,
+        ends_at=datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
     )
     return build_gate_job(gate, PLATFORM)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slipway.api import names
-from slipway.api.types import Golden, Parity, TopK
+from slipway.api.types import Golden, Parity, Prometheus, TopK
 from slipway.build.service import build_client_service
 from slipway.build.workload import build_revision_service
 from slipway_runtime.__main__ import _parser
@@ -88,6 +89,38 @@ def test_it_may_run_where_the_model_may_and_takes_no_device() -> None:
     }
     assert "runtimeClassName" not in pod
     assert set(container(gate_job(**frozen))["resources"]["limits"]) == {"cpu", "memory"}
+
+
+METRIC = Prometheus(
+    query='up{v="{{revision}}", s="{{stableRevision}}", n="{{namespace}}"} > $(HOME)', min="-1e3", max="5"
+)
+
+
+def test_a_query_reaches_the_command_as_one_word_that_no_kubelet_expands() -> None:
+    step = replace(METRIC, count=5, interval_s=30, initial_delay_s=10, failure_limit=1, inconclusive_limit=2)
+    read = arguments(gate_job(step))
+    assert (read.verb, read.kind) == ("gate", "prometheus")
+    assert read.query == 'up{v="3", s="2", n="risk"} > $$(HOME)'
+    assert read.url == "http://prometheus.monitoring:9090/$$(HOME)"
+    assert (read.min, read.max, read.count, read.interval, read.initial_delay) == (-1000.0, 5.0, 5, 30.0, 10.0)
+    assert (read.failure_limit, read.inconclusive_limit, read.consecutive_error_limit) == (1, 2, 4)
+    assert read.ends_at == 1795348800
+    assert str(read.report) == "/dev/termination-log"
+
+
+def test_a_query_that_looks_like_an_option_is_none() -> None:
+    assert arguments(gate_job(replace(METRIC, query="--report=/etc/passwd"))).query == "--report=/etc/passwd"
+
+
+def test_a_bound_that_is_not_written_is_none() -> None:
+    read = arguments(gate_job(replace(METRIC, min=None)))
+    assert (read.min, read.max) == (None, 5.0)
+
+
+def test_who_only_asks_prometheus_mounts_neither_claim_nor_config_map() -> None:
+    pod = pod_of(gate_job(METRIC))
+    assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+    assert [mount["mountPath"] for mount in container(gate_job(METRIC))["volumeMounts"]] == ["/tmp"]
 
 
 @pytest.mark.parametrize(

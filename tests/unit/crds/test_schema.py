@@ -17,8 +17,10 @@ from slipway.api.parse_analysis import (
     MOST_PERCENT_OF_STABLE,
     ON_INCONCLUSIVE,
 )
+from slipway.api.parse_gates import LONGEST_S, MAX_LOOKS, MAX_QUERY
 from slipway.api.parse_routes import KINDS_OF_MATCH, MAX_HEADERS, MAX_MATCHES, MAX_VALUE
 from slipway.api.parse_strategy import MAX_GATES
+from slipway.api.queries import PLACEHOLDERS
 from slipway.api.status import ConditionType
 from slipway.api.types import (
     Analysis,
@@ -30,6 +32,7 @@ from slipway.api.types import (
     Parity,
     Pause,
     Placement,
+    Prometheus,
     Rollout,
     SetCanaryScale,
     SetHeaderRoute,
@@ -46,6 +49,15 @@ from tests.support.crd_schema import CRD_PATH, EXAMPLES, Field, all_fields, load
 FIELDS = all_fields()
 BY_PATH = {field.path: field for field in FIELDS}
 LINE = 120
+METRIC = Prometheus(query="up")
+METRIC_DEFAULTS = {
+    "initialDelaySeconds": METRIC.initial_delay_s,
+    "intervalSeconds": METRIC.interval_s,
+    "count": METRIC.count,
+    "failureLimit": METRIC.failure_limit,
+    "inconclusiveLimit": METRIC.inconclusive_limit,
+    "consecutiveErrorLimit": METRIC.consecutive_error_limit,
+}
 # The API server allows nothing but name and generateName below metadata, and no description of metadata itself.
 UNDESCRIBED = {"metadata"}
 
@@ -193,10 +205,22 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
         "autoPromotionEnabled",
         "autoPromotionSeconds",
         "prePromotion",
+        "postPromotion",
         "bake",
     }
-    assert below("spec.rollout.blueGreen.prePromotion[]") == {"golden", "parity"}
-    assert BY_PATH["spec.rollout.blueGreen.prePromotion"].schema["maxItems"] == MAX_GATES
+    for gates in ("prePromotion", "postPromotion"):
+        assert below(f"spec.rollout.blueGreen.{gates}[]") == {"golden", "parity", "prometheus"}
+        assert BY_PATH[f"spec.rollout.blueGreen.{gates}"].schema["maxItems"] == MAX_GATES
+    metric = "spec.rollout.canary.steps[].prometheus"
+    assert below(metric) == {
+        *("query", "min", "max", "initialDelaySeconds", "intervalSeconds", "count", "failureLimit"),
+        *("inconclusiveLimit", "consecutiveErrorLimit", "maxDurationSeconds", "onInconclusive"),
+    }
+    assert BY_PATH[f"{metric}.query"].schema["maxLength"] == MAX_QUERY
+    assert BY_PATH[f"{metric}.count"].schema["maximum"] == MAX_LOOKS
+    assert BY_PATH[f"{metric}.maxDurationSeconds"].schema["maximum"] == LONGEST_S
+    for placeholder in PLACEHOLDERS:
+        assert placeholder in BY_PATH[f"{metric}.query"].schema["description"]
     assert below("spec.rollout.rollbackWindow") == {"revisions"}
     assert below("spec.rollout.canary.steps[].pause") == {"durationSeconds"}
     assert BY_PATH["spec.model.format"].schema["enum"] == list(FORMATS)
@@ -212,7 +236,7 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     mirrored = "spec.rollout.canary.steps[].setMirrorRoute.match"
     assert BY_PATH[mirrored].schema["maxItems"] == MAX_MATCHES
     assert BY_PATH[f"{mirrored}[].headers"].schema["maxProperties"] == MAX_HEADERS
-    for step in ("analysis", "golden", "parity"):
+    for step in ("analysis", "golden", "parity", "prometheus"):
         on_inconclusive = BY_PATH[f"spec.rollout.canary.steps[].{step}.onInconclusive"]
         assert on_inconclusive.schema["enum"] == list(ON_INCONCLUSIVE)
     assert BY_PATH["status.rollout.analysis[].verdict"].schema["enum"] == [verdict.value for verdict in Verdict]
@@ -242,6 +266,7 @@ def test_the_defaults_that_the_descriptions_promise_are_those_of_the_operator() 
         "spec.rollout.canary.steps[].analysis.maxDurationSeconds": Analysis().max_duration_s,
         "spec.rollout.canary.steps[].golden.maxDurationSeconds": Golden().max_duration_s,
         "spec.rollout.canary.steps[].parity.maxDurationSeconds": Parity().max_duration_s,
+        **{f"spec.rollout.canary.steps[].prometheus.{name}": value for name, value in METRIC_DEFAULTS.items()},
         "spec.rollout.canary.steps[].parity.maxMismatchPercent": Parity().max_mismatch_percent,
         "spec.rollout.analysis.errors.maxIncreasePercent": ErrorCriterion().max_increase_percent,
         "spec.rollout.analysis.latency.percentile": LatencyCriterion().percentile,
@@ -316,7 +341,7 @@ def test_every_example_can_be_parsed_by_the_operator(path: Any) -> None:
 
 
 def test_there_is_an_example_of_the_least_of_each_machine_and_of_each_way_to_roll_out() -> None:
-    ways = {"canary", "blue-green", "replace", "recreate"}
+    ways = {"canary", "blue-green", "prometheus", "replace", "recreate"}
     assert {path.stem for path in EXAMPLES} == {"minimal", "gpu", "cpu", *ways}
 
 
@@ -332,12 +357,14 @@ def test_the_canary_example_shows_every_kind_of_step() -> None:
     before = (SetCanaryScale(replicas=1), *gates, shadow, testers, SetMirrorRoute("shadow", 0))
     steps = (*before, SetWeight(10), Pause(300), Analysis(), SetWeight(50), Pause(None), Bake(600))
     assert example("canary").steps == steps
-    assert {type(step) for step in steps} == set(get_args(Step))
+    # A step that needs an admin's Prometheus is in an example of its own: this one works everywhere.
+    assert {type(step) for step in steps} == set(get_args(Step)) - {Prometheus}
     assert example("canary").judging.metrics == ("errors", "latency")
     assert set(example("canary").judging.times) == {"queue", "compute"}
 
 
 def test_the_other_examples_show_what_they_are_named_for() -> None:
     assert example("blue-green").steps == (SetCanaryScale(percent=100), Golden(), Pause(None), Bake(600))
+    assert [type(step) for step in example("prometheus").steps] == [SetWeight, Prometheus, SetWeight, Prometheus]
     assert example("replace").placement is Placement.REPLACE
     assert example("recreate").strategy is Strategy.RECREATE

@@ -22,7 +22,7 @@ from slipway.adapters.backoff import Jitter
 from slipway.adapters.clock import Clock
 
 BASE_S = 0.05
-CAP_S = 300.0
+CAP_S = 30.0  # what was in the way may go without an event
 # A pass that wrote hears of its own writes. Looking again at once finds routers and pods as they were a moment ago, and
 # would be half of all passes.
 REST_S = 0.1
@@ -53,6 +53,7 @@ class WorkQueue:
         self._due: dict[Key, float] = {}  # when to ring by itself
         self._heap: list[tuple[float, Key]] = []  # may hold entries that _due has overtaken
         self._failures: dict[Key, int] = {}
+        self._retry_at: dict[Key, float] = {}  # of those that failed: when their backoff ends
         self._closed = False
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -88,11 +89,17 @@ class WorkQueue:
         self._changed.set()
 
     def retry(self, key: Key, *, at_least_s: float = 0.0) -> float:
-        """Rings after this key's backoff: full jitter below a ceiling that doubles with each failure. The delay."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        ceiling = min(self._cap_s, self._base_s * 2.0 ** min(failures, 60))
-        delay_s = max(self._jitter(0.0, ceiling), at_least_s)
+        """Rings after this key's backoff: full jitter below a ceiling that doubles with each backoff that was waited for. A
+        pass that an event has brought before its end leaves it as it is: a dozen events in a second must not make it minutes.
+        The delay."""
+        now = self._clock.monotonic()
+        left_s = self._retry_at.get(key, now) - now
+        if left_s <= 0:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            left_s = self._jitter(0.0, min(self._cap_s, self._base_s * 2.0 ** min(failures, 60)))
+        delay_s = max(left_s, at_least_s)
+        self._retry_at[key] = now + delay_s
         telemetry.queue_retries.inc()
         self.add_after(key, delay_s)
         return delay_s
@@ -105,6 +112,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """The pass succeeded: the next failure starts from the shortest delay."""
         self._failures.pop(key, None)
+        self._retry_at.pop(key, None)
 
     # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

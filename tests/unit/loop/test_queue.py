@@ -131,12 +131,34 @@ def test_a_recheck_that_falls_due_during_a_pass_is_not_lost(queue: WorkQueue, cl
 
 
 def test_backoff_doubles_is_capped_and_starts_anew_after_a_success(queue: WorkQueue, clock: FakeClock) -> None:
-    delays = [queue.retry(A) for _ in range(20)]
+    delays = []
+    for _ in range(20):
+        delays.append(queue.retry(A))
+        clock.advance(delays[-1])
     assert delays[:4] == [0.05, 0.1, 0.2, 0.4]
-    assert delays[-1] == 300.0
+    assert delays[-1] == 30.0
     queue.forget(A)
     assert queue.retry(A) == 0.05
     assert queue.retry(B) == 0.05, "one key's failures are not another's"
+
+
+def test_passes_that_events_bring_before_the_end_of_a_backoff_do_not_make_it_longer(
+    queue: WorkQueue, clock: FakeClock
+) -> None:
+    """Thirteen events within a second, each with a pass that fails: the next try came minutes after the cause was over."""
+    for _ in range(5):
+        clock.advance(queue.retry(A))
+    drained(queue)
+    assert queue.retry(A) == 1.6
+    for _ in range(13):
+        clock.advance(0.1)
+        queue.add(A)
+        assert drained(queue) == [A]
+        queue.retry(A)
+    clock.advance(0.2)
+    assert drained(queue) == []
+    clock.advance(0.2)
+    assert drained(queue) == [A]
 
 
 def test_a_servers_wish_to_wait_is_granted(queue: WorkQueue, clock: FakeClock) -> None:

@@ -61,6 +61,8 @@ DISTURBANCES: st.SearchStrategy[Disturbance] = st.one_of(
     st.tuples(st.just("clock"), st.integers(-30, 200)),
     st.tuples(st.just("paused"), st.booleans()),
     st.tuples(st.just("break"), st.integers(1, 3)),
+    st.tuples(st.just("down"), st.integers(1, 3)),
+    st.tuples(st.just("up"), st.integers(1, 3)),
     st.tuples(st.just("no node"), st.booleans()),
     st.tuples(st.just("run"), st.integers(1, 15)),
     st.tuples(st.just("in flight"), st.integers(1, 3)),
@@ -120,6 +122,10 @@ def disturb(it: World, kind: str, value: Any) -> None:
             it.edit(paused=value)
         case "break":
             it.broken[value] = Cause(reason=Reason.MODEL_LOAD_FAILED, message="words")
+        case "down":
+            it.down.add(value)
+        case "up":
+            it.down.discard(value)
         case "no node":
             it.unschedulable = value
         case "run":
@@ -156,6 +162,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
                 {"pause": {"durationSeconds": 3}},
             ]
         },
+    },
+    "fast": {
+        **DELAYS,
+        "stableUnhealthy": "FastForward",
+        "canary": {"steps": [{"setWeight": 30}, {"pause": {"durationSeconds": 90}}, {"setWeight": 60}]},
     },
     "bake": {**DELAYS, "canary": {"steps": [{"setWeight": 30}, {"bake": {"durationSeconds": 8}}]}},
     "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionSeconds": 3}},
@@ -201,6 +212,7 @@ def mend(it: World) -> None:
     """All trouble ends, and every rollout can go on by itself."""
     it.claim_exists = True
     it.broken.clear()
+    it.down.clear()
     it.active.clear()
     it.unschedulable = False
     rollout = it.resource["spec"].get("rollout") or {}

@@ -54,6 +54,8 @@ class World:
     untold: set[str] = field(default_factory=set)  # model pods that do not tell it
     asked_for_times: int = 0
     broken: dict[int, Cause] = field(default_factory=dict)  # revisions whose pods never get ready, and why
+    down: set[int] = field(default_factory=set)  # revisions whose pods run and are not ready, whatever they were before
+    reached: dict[int, int] = field(default_factory=dict)  # revision → pods that routers see, whatever the kubelet says
     blind: set[int] = field(default_factory=set)  # revisions whose pods the routers do not see (yet)
     gates: dict[int, dict[str, Any]] = field(
         default_factory=dict
@@ -71,6 +73,8 @@ class World:
         own = {
             "resource": copy.deepcopy(self.resource),
             "blind": set(self.blind),
+            "down": set(self.down),
+            "reached": dict(self.reached),
             "silent": set(self.silent),
             "untold": set(self.untold),
             "log": list(self.log),
@@ -165,7 +169,8 @@ class World:
                 self._follow_job(name, item)
         for name, item in list(self.pods.items()):  # what was broken or had no node may be mended
             number = _revision_of(item)
-            if number is not None and not _is_ready(item) and "ghost" not in name:
+            is_amiss = number is not None and (not _is_ready(item) or int(number) in self.down)
+            if number is not None and is_amiss and "ghost" not in name:
                 self.pods[name] = self._model_pod(name, int(number))
         route = self.objects.get(("ConfigMap", names.router_name("fraud")))
         for pod in self.pods:
@@ -219,7 +224,8 @@ class World:
                 clusters_version=_version_in(data[names.CLUSTERS_KEY]),
                 weights=routed,
                 healthy_members={
-                    number: 0 if number in self.blind else len(self.ready_pods(number)) for number in routed
+                    number: 0 if number in self.blind else self.reached.get(number, len(self.ready_pods(number)))
+                    for number in routed
                 },
                 active_requests={number: self.active.get(number, 0) for number in routed},
                 tallies=self.tallies.get(pod, {}),
@@ -312,7 +318,7 @@ class World:
             report = json.dumps({"ok": False, "reason": self.broken[number].reason.text, "message": "words"})
             failed = {"state": {"terminated": {"exitCode": 1, "message": report}}}
             return model_pod(name, revision=number, ready=False, init=failed)
-        return model_pod(name, revision=number, digest=digest)
+        return model_pod(name, revision=number, digest=digest, ready=number not in self.down)
 
     def _is_full(self, name: str) -> bool:
         taken = [pod for other, pod in self.pods.items() if other != name and _has_node(pod)]

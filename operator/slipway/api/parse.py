@@ -27,6 +27,7 @@ from slipway.api.types import (
     RuntimeSpec,
     SetWeight,
     Spec,
+    StableUnhealthy,
     Step,
     Strategy,
 )
@@ -52,6 +53,7 @@ STRATEGIES = tuple(item.value for item in Strategy)
 AUTO = "Auto"
 PLACEMENTS = (*(item.value for item in Placement), AUTO)
 AT_DEADLINE = tuple(item.value for item in AtDeadline)
+STABLE_UNHEALTHY = tuple(item.value for item in StableUnhealthy)
 MAX_STEPS = 32
 STEPS = (
     "setWeight",
@@ -209,6 +211,9 @@ def _parse_rollout(rollout: Mapping[str, Json]) -> Rollout:
         ),
         at_deadline=AtDeadline(
             _one_of(rollout.get("progressDeadlineAction"), f"{path}.progressDeadlineAction", AT_DEADLINE)
+        ),
+        stable_unhealthy=parse_strategy.stable_unhealthy(
+            _one_of(rollout.get("stableUnhealthy"), f"{path}.stableUnhealthy", STABLE_UNHEALTHY), strategy
         ),
         rollback_window=_whole(
             window.get("revisions"),

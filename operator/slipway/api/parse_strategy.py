@@ -16,7 +16,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.parse_gates import golden_step, parity_step, prometheus_step
-from slipway.api.types import Bake, Gate, Json, Pause, Placement, Rollout, SetCanaryScale, SetWeight, Step, Strategy
+from slipway.api.types import (
+    Bake,
+    Gate,
+    Json,
+    Pause,
+    Placement,
+    Rollout,
+    SetCanaryScale,
+    SetWeight,
+    StableUnhealthy,
+    Step,
+    Strategy,
+)
 from slipway.api.values import boolean, entries, mapping, whole
 from slipway.errors import SpecError
 
@@ -83,6 +95,16 @@ def bake(fields: Mapping[str, Json], path: str) -> Bake:
     if fields.get("durationSeconds") is None:
         raise SpecError(f"{path}.durationSeconds", "is missing, expected how long to bake, in seconds")
     return Bake(whole(fields["durationSeconds"], f"{path}.durationSeconds", default=0, minimum=1))
+
+
+def stable_unhealthy(written: str, strategy: Strategy) -> StableUnhealthy:
+    asked = StableUnhealthy(written)
+    if asked is StableUnhealthy.FAST_FORWARD and strategy is Strategy.RECREATE:
+        raise SpecError(
+            "spec.rollout.stableUnhealthy",
+            f"is {asked}, expected to be absent with strategy {strategy}: it has no steps, and stops stable itself",
+        )
+    return asked
 
 
 def refuse_contradictions(

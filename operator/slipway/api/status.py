@@ -263,6 +263,18 @@ class Reason(Enum):
         "A new revision is being brought up and gets its share in verified steps; stable serves the rest.",
         "Wait; status.rollout says which step it is and what it waits for.",
     )
+    STABLE_UNHEALTHY = (
+        "StableUnhealthy",
+        Kind.PROGRESS,
+        "Stable has had no ready pod for a minute: the new revision takes over without its steps but golden (spec.rollout.stableUnhealthy).",
+        "Wait; `slipway.dev/action=abort` gives the new revision up, `pause` holds it. Look at stable's pods for what stopped them.",
+    )
+    STABLE_RECOVERED = (
+        "StableRecovered",
+        Kind.WELL,
+        "Event only: stable answered again before the new revision got more of its traffic; the rollout went back to its steps.",
+        "Nothing to do.",
+    )
     PAUSED_AT_STEP = (
         "PausedAtStep",
         Kind.PROGRESS,

@@ -273,6 +273,13 @@ class AtDeadline(StrEnum):
     PAUSE = "Pause"
 
 
+class StableUnhealthy(StrEnum):
+    """What a rollout in steps does while stable cannot answer."""
+
+    WAIT = "Wait"  # its steps, as if nothing were
+    FAST_FORWARD = "FastForward"  # golden and readiness only (core/fast_forward.py)
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """How a new revision takes over. BlueGreen is read into steps, and Recreate has none."""
@@ -288,6 +295,7 @@ class Rollout:
     abort_scale_down_delay_s: int = 0
     min_ready_s: int = 0
     at_deadline: AtDeadline = AtDeadline.ABORT
+    stable_unhealthy: StableUnhealthy = StableUnhealthy.WAIT
     rollback_window: int = 0  # so many earlier stable revisions come back without steps
 
 

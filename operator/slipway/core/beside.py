@@ -22,7 +22,7 @@ def asked(state: RolloutState, rollout: Rollout) -> Beside:
     number = state.revision
     headers: dict[str, HeaderRoute] = {}
     mirrors: dict[str, MirrorRoute] = {}
-    for step in rollout.steps[: state.step + 1]:
+    for step in rollout.steps[: state.reached + 1]:
         if isinstance(step, SetHeaderRoute):
             headers.pop(step.name, None)  # replaced, it is the newest
             if step.match:

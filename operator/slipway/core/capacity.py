@@ -41,7 +41,7 @@ def scaled_to(state: RolloutState, rollout: Rollout, replicas: int) -> int | Non
     spec.replicas, and what the share needs comes on top of it (`wanted_pods`)."""
     if state.direct or state.window or state.recreate or state.rewinding:
         return None
-    asked = [step for step in rollout.steps[: state.step + 1] if isinstance(step, SetCanaryScale)]
+    asked = [step for step in rollout.steps[: state.reached + 1] if isinstance(step, SetCanaryScale)]
     if not asked:
         return None
     last = asked[-1]

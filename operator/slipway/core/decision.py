@@ -16,6 +16,7 @@ from slipway.core import beside, comparison, gates, recreate, timing, traffic
 from slipway.core import rollout as machine
 from slipway.core import watch as watching
 from slipway.core.capacity import pods_for, share_of, wanted_pods
+from slipway.core.diagnosis import is_ready, stands_for_s
 from slipway.core.facts import Facts
 from slipway.core.questions import gate_pods, revision_of
 from slipway.core.record import GateResult, Record
@@ -161,8 +162,10 @@ class Decision(Facts):
 
     def _trial(self, record: Record, confirmation: traffic.Confirmation | None, seen: watching.Watch | None) -> Trial:
         assert record.rollout is not None  # the caller has checked it
-        number = record.rollout.revision
+        number, stable = record.rollout.revision, record.stable or 0
         confirmed = confirmation is not None and confirmation.complete
+        answers = [view.answer for view in self.snapshot.routers if view.answer is not None]
+        ready = [pod for pod in self.pods.get(stable, ()) if is_ready(pod)]
         return Trial(
             needed=self._needed(record),
             ready=self.standing.get(number, 0),
@@ -171,6 +174,8 @@ class Decision(Facts):
             table_confirmed=confirmed,
             found=comparison.findings(seen or record.watch, self.spec.rollout, record.rollout.step),
             alone=self._is_alone(record),
+            stable_answers=bool(ready) or any(answer.healthy_members.get(stable, 0) for answer in answers),
+            stable_stands_s=max((stands_for_s(pod, self.snapshot.now) for pod in ready), default=0.0),
         )
 
     def _aim(self, record: Record) -> traffic.Aim:

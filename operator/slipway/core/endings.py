@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slipway.api.status import Cause, rfc3339
-from slipway.core import comparison
+from slipway.core import comparison, fast_forward
 from slipway.core.record import HistoryEntry, Record, Rejection, Retiring, RolloutState
 from slipway.core.trial import Target, Trial
 
@@ -47,6 +47,8 @@ def _why_promoted(record: Record, state: RolloutState, trial: Trial) -> str:
     if state.window:
         skipped = "no steps" if state.direct else "no steps but golden"
         return f"it was stable within spec.rollout.rollbackWindow: {skipped}, 100 % verified"
+    if why := fast_forward.reason(record, state):
+        return f"{why}: no steps but golden (spec.rollout.stableUnhealthy), 100 % verified"
     figures = comparison.summary(trial.found) if record.watch is not None else ""
     return "every step passed, 100 % verified" + (f"; {figures}" if figures else "")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from slipway.api.status import Kind
 from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
-from slipway.core import comparison, stages, traffic
+from slipway.core import comparison, fast_forward, stages, traffic
 from slipway.core.diagnosis import is_ready, is_terminating, stands_for_s
 from slipway.core.facts import Facts
 from slipway.core.judgement import Evidence, availability, judge, pause_cause
@@ -116,6 +116,8 @@ def next_look(outcome: Outcome, findings: Findings, *, busy: bool) -> float:
         waits.append(traffic.MEMBERS_RECHECK_S if after.routed and stage != "Paused" else PROGRESS_RECHECK_S)
     if after.watch is not None:
         waits.append(SUSPECT_RECHECK_S if outcome.suspected else COMPARE_RECHECK_S)
+    if after.rollout is not None and (wait := fast_forward.next_look_s(after.rollout, facts.snapshot.now)) is not None:
+        waits.append(wait)
     if (wait := next_look_s(after, facts.spec.rollout, facts.snapshot.now)) is not None:
         waits.append(wait)
     return min(waits)
@@ -166,6 +168,7 @@ def _rollout(outcome: Outcome) -> RolloutReport | None:
         peak_devices=_devices(facts, peaks),
         placement=_placement(outcome),
         placement_reason=outcome.after.gave_way,
+        fast_forward_reason=fast_forward.reason(outcome.after, state),
         header_routes=tuple(entry.name for entry in outcome.after.beside.headers),
         mirror_routes=tuple(entry.name for entry in outcome.after.beside.mirrors),
         # As it was last written: what a pass sees beyond that would be a write of status for every look.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from slipway.api import names
 from slipway.api.status import Cause, Kind, Reason, reason_named
 from slipway.api.types import JsonObject, Pause, SetMirrorRoute, Spec
-from slipway.core import placement, stages
+from slipway.core import fast_forward, placement, stages
 from slipway.core.beside import takes_copies
 from slipway.core.children import Owned
 from slipway.core.diagnosis import container_is_running, diagnose, is_ready
@@ -106,6 +106,8 @@ def _rolling(evidence: Evidence) -> Cause:
     if trouble is not None:
         waits = trouble.reason is Reason.WAITING_FOR_CAPACITY
         return replace(trouble, message=trouble.message + _outlook(evidence)) if waits else trouble
+    if fast_forward.reason(evidence.record, state):
+        return Cause(reason=Reason.STABLE_UNHEALTHY, message=sentence)
     return Cause(reason=Reason.ROLLING_OUT, message=sentence or f"revision {state.revision} takes over")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from slipway.api.status import ConditionType, Reason, shorten
 from slipway.api.types import Analysis, Gate, JsonObject, Rollout
-from slipway.core import comparison
+from slipway.core import comparison, fast_forward
 from slipway.core.gates import PASSED
 from slipway.core.plan import Announcement
 from slipway.core.record import Record
@@ -46,7 +46,7 @@ def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announceme
         found.append(_normal(Reason.ROLLOUT_STARTED, f"revision {new.revision} begins"))
     elif new is not None and old is not None and new.step > old.step:
         weight = after.weight_of(new.revision)
-        if not new.window:  # steps that are skipped are no news
+        if not new.window and new.fast_from is None:  # steps that are skipped are no news
             text = f"step {new.step} of revision {new.revision} is complete at {weight} %"
             found.append(_normal(Reason.STEP_COMPLETED, text))
         if old.step < len(rollout.steps) and isinstance(rollout.steps[old.step], Analysis):
@@ -55,11 +55,26 @@ def news_of(before: Record, after: Record, rollout: Rollout) -> tuple[Announceme
         missing = comparison.shortage(comparison.findings(after.watch, rollout, new.step))
         text = f"revision {new.revision} waits for a person: no verdict in time; {missing}"
         found.append(Announcement(type="Warning", reason=Reason.ANALYSIS_INCONCLUSIVE.text, message=shorten(text)))
+    found += _hurried(before, after)
     found += _gated(before, after, rollout)
     for leaving in before.retiring:
         if leaving.revision not in after.live:
             found.append(_normal(Reason.REVISION_REMOVED, f"revision {leaving.revision} has drained and is removed"))
     return tuple(found)
+
+
+def _hurried(before: Record, after: Record) -> list[Announcement]:
+    """A rollout that skips its steps because stable does not answer, and one that takes them again."""
+    old, new = before.rollout, after.rollout
+    if new is None or (old is not None and old.revision != new.revision):
+        return []
+    was, now = old is not None and old.fast_from is not None, new.fast_from is not None
+    if now and not was:
+        text = f"revision {new.revision} takes over without its steps but golden: {fast_forward.reason(after, new)}"
+        return [Announcement(type="Warning", reason=Reason.STABLE_UNHEALTHY.text, message=shorten(text))]
+    if was and not now:
+        return [_normal(Reason.STABLE_RECOVERED, f"revision {after.stable} answers again: the steps are taken")]
+    return []
 
 
 def _gated(before: Record, after: Record, rollout: Rollout) -> list[Announcement]:

@@ -81,6 +81,8 @@ def comparison_under_way(resource: JsonObject, children: Children) -> Comparison
     record = _record(resource, children)
     if record is None or record.rollout is None or record.rollout.direct or record.stable is None:
         return None
+    if record.rollout.fast_from is not None:
+        return None  # stable does not answer: there is nothing to compare with
     try:
         judging = parse_spec(resource).rollout.judging
     except SpecError:

@@ -47,6 +47,15 @@ class RolloutState:
     recreate: bool = False  # stable's pods go before its own come; kept to the end, whatever the spec says by then
     window: bool = False  # it was stable within rollbackWindow: direct, or of its steps golden only
     gap_s: int | None = None  # seconds in which nothing answered, because of recreate
+    stable_down_at: datetime | None = None  # since when stable does not answer, where stableUnhealthy asks for it
+    fast_from: int | None = (
+        None  # the step at which it went on without steps but golden, because stable does not answer
+    )
+
+    @property
+    def reached(self) -> int:
+        """The last step that counts for weights, pods and routes: those that are skipped ask for nothing."""
+        return self.step if self.fast_from is None else self.fast_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +176,7 @@ def to_json(record: Record) -> dict[str, Json]:
             "mirrors": [_dump_mirror(entry) for entry in record.beside.mirrors],
         },
         "changedAt": _moment(record.changed_at),
-        "rollout": _dump(record.rollout),
+        "rollout": _dump_rollout(record.rollout),
         "watch": record.watch.to_json() if record.watch is not None else None,
         "rejected": _dump(record.rejected),
         "retiring": [_dump(entry) for entry in record.retiring],
@@ -246,6 +255,13 @@ def _dump(entry: Any) -> Json:
         return None
     values = {name: getattr(entry, name) for name in entry.__slots__}
     return {name: _moment(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _dump_rollout(state: RolloutState | None) -> Json:
+    """What newer releases know, only where there is something to know: an upgrade of the operator alone writes nothing."""
+    written = _dump(state)
+    rare = ("stable_down_at", "fast_from")
+    return written and {name: value for name, value in written.items() if name not in rare or value is not None}
 
 
 def _load(kind: Any, value: Json) -> Any:

@@ -46,6 +46,7 @@ class RolloutReport:
     peak_devices: Mapping[str, int]  # the same in extended resources, e.g. {"nvidia.com/gpu": 4}
     placement: str = ""  # what Auto has come to; "" without Auto
     placement_reason: str = ""
+    fast_forward_reason: str = ""  # why it takes no steps but golden; "" while it takes them
     header_routes: tuple[str, ...] = ()
     mirror_routes: tuple[str, ...] = ()
     analysis: tuple[Finding, ...] = ()
@@ -184,6 +185,8 @@ def _rollout(report: RolloutReport) -> JsonObject:
         line["placement"] = report.placement
     if report.placement_reason:
         line["placementReason"] = shorten(report.placement_reason)
+    if report.fast_forward_reason:
+        line["fastForwardReason"] = shorten(report.fast_forward_reason)
     if report.header_routes:
         line["headerRoutes"] = list(report.header_routes)
     if report.mirror_routes:

@@ -11,6 +11,7 @@
     abort, or a failure   as revert, and the spec is remembered as rejected      (Aborted)
     a gate's Job fails it a failure, once the result is on record; without one the step waits for a person    (core/gates.py)
     counts show it worse  a failure like any other, from the first weight on, whatever the step is   (core/comparison.py)
+    stable does not answer, and the spec says FastForward: golden, then everything, when it is whole   (core/fast_forward.py)
     no stable yet         no steps; a new spec simply takes the candidate's place
 
     last step is a bake   100 % verified, and stable stays whole for a while: a failure goes back to it at once
@@ -25,7 +26,7 @@ from datetime import datetime
 
 from slipway.api.status import Cause, Reason
 from slipway.api.types import AtDeadline, Golden, Placement, Rollout, Strategy
-from slipway.core import comparison, placement
+from slipway.core import comparison, fast_forward, placement
 from slipway.core.endings import end, reject
 from slipway.core.gates import FAILED
 from slipway.core.record import Record, RolloutState
@@ -109,7 +110,7 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
         if late and rollout.at_deadline is AtDeadline.PAUSE and not state.recreate:
             return replace(record, rollout=replace(state, held=True, late=failure.message))
         return reject(record, target, failure)
-    state = _clock(state, trial, now)
+    state = fast_forward.noticed(_clock(state, trial, now), rollout, trial, now)
     record = replace(record, rollout=state)
     if (target.paused or state.held) and not trial.alone:
         return record
@@ -117,7 +118,11 @@ def advance(record: Record, target: Target, trial: Trial) -> Record:
     if not takes_no_steps(state) and state.step_hash != step_hash(rollout):
         edited = bool(state.step_hash)
         fresh = replace(state, step_hash=step_hash(rollout), step=0, paused_at=None, inconclusive=False)
-        return replace(record, gate=None, rollout=replace(fresh, rewinding=edited, progress_at=now))
+        fresh = fast_forward.edited(state, replace(fresh, rewinding=edited, progress_at=now))
+        return replace(record, gate=None, rollout=fresh)
+    if record.stable is not None:
+        record = fast_forward.after_looking(record, state, rollout, trial, now)
+        state = record.rollout or state
     if state.rewinding:
         done = trial.table_confirmed and record.weight_of(state.revision) == 0
         return replace(record, rollout=replace(state, rewinding=False)) if done else record

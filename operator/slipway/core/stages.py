@@ -16,7 +16,7 @@ from slipway.api.types import (
     SetHeaderRoute,
     SetMirrorRoute,
 )
-from slipway.core import comparison, recreate
+from slipway.core import comparison, fast_forward, recreate
 from slipway.core.record import Record, RolloutState
 
 
@@ -50,6 +50,8 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
     weight = record.weight_of(state.revision)
     if not record.is_routed(state.revision):
         return ("Provisioning", f"revision {state.revision} is being brought up; stable keeps all traffic", None)
+    if why := fast_forward.reason(record, state):
+        return _describe_fast(record, rollout, state, why)
     if state.rewinding:
         return ("Stepping", "the steps were edited: back to 0 % first, then step 1", None)
     if state.step >= len(rollout.steps):
@@ -86,6 +88,15 @@ def describe(record: Record, rollout: Rollout, *, paused: bool) -> tuple[str, st
     if isinstance(step, Gate):
         return _describe_gate(record, state, step)
     return ("Stepping", f"raising revision {state.revision} from {weight} % to {step.weight} %", None)
+
+
+def _describe_fast(record: Record, rollout: Rollout, state: RolloutState, why: str) -> tuple[str, str, datetime | None]:
+    skipped = f"{why}: no steps but golden (stableUnhealthy: FastForward)"
+    step = rollout.steps[state.step] if state.step < len(rollout.steps) else None
+    if isinstance(step, Golden):
+        stage, sentence, until = _describe_gate(record, state, step)
+        return (stage, f"{skipped}; {sentence}", until)
+    return ("Promoting", f"{skipped}; raising revision {state.revision} to 100 % as its pods become ready", None)
 
 
 def _describe_analysis(

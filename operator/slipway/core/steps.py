@@ -32,7 +32,8 @@ from slipway.core.trial import Target, Trial, step_hash, takes_no_steps
 def take_step(record: Record, state: RolloutState, target: Target, trial: Trial) -> Record:
     """The record with the next step begun, or the rollout's end, if the present one has what it waits for."""
     rollout, now = target.rollout, target.now
-    if state.window and (ahead := _golden_from(state.step, rollout)) != state.step and not takes_no_steps(state):
+    skips = (state.window or state.fast_from is not None) and not takes_no_steps(state)
+    if skips and (ahead := _golden_from(state.step, rollout)) != state.step:
         return replace(record, rollout=replace(state, step=ahead))
     if takes_no_steps(state) or state.step >= len(rollout.steps):
         # A first candidate may serve before it is whole; what replaces a whole stable must be whole itself.

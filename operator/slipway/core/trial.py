@@ -39,6 +39,8 @@ class Trial:
     found: tuple[Finding, ...] = ()  # what the counts say of it compared with stable, now
     gate: GateResult | None = None  # of the present step, as an earlier pass wrote it
     alone: bool = False  # stable was stopped for it: nothing else can answer
+    stable_answers: bool = True  # one of stable's pods is ready, or some router sees one that works
+    stable_stands_s: float = 0.0  # for how long the longest of them has been ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,14 @@ def aim_weight(state: RolloutState, rollout: Rollout) -> int:
         return 100
     if state.window:
         return 0  # golden first, then everything
-    if isinstance(rollout.steps[state.step], Bake):
+    return aim_of(state.reached, rollout)
+
+
+def aim_of(reached: int, rollout: Rollout) -> int:
+    """Percent that the steps ask for, up to this one."""
+    if reached >= len(rollout.steps) or isinstance(rollout.steps[reached], Bake):
         return 100
-    weights = [step.weight for step in rollout.steps[: state.step + 1] if isinstance(step, SetWeight)]
+    weights = [step.weight for step in rollout.steps[: reached + 1] if isinstance(step, SetWeight)]
     return weights[-1] if weights else 0
 
 

@@ -152,6 +152,11 @@ BROKEN_RULES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("a time without a limit", rollout(analysis={"compute": {}}), "compute has no limit: write maxMicroseconds"),
     (
+        "steps to skip where there are none",
+        rollout(strategy="Recreate", stableUnhealthy="FastForward"),
+        "stableUnhealthy FastForward skips steps, and strategy Recreate has none",
+    ),
+    (
         "a gate of no kind",
         rollout(strategy="BlueGreen", blueGreen={"prePromotion": [{}]}),
         "write each entry of prePromotion and postPromotion as exactly one of golden, parity and prometheus",

@@ -20,6 +20,7 @@ from slipway.api.types import (
     Rollout,
     SetCanaryScale,
     SetWeight,
+    StableUnhealthy,
     TimeCriterion,
     TopK,
 )
@@ -283,6 +284,17 @@ def test_triton_s_own_times_are_judged_only_when_written() -> None:
     assert judging.has_limits
     alone = {"errors": {"enabled": False}, **written}
     parse_spec(model_deployment(rollout=rollout({"setWeight": 5}, {"analysis": {}}, analysis=alone)))
+
+
+def test_what_follows_a_broken_stable_is_to_wait_unless_something_else_is_written() -> None:
+    assert parse_spec(model_deployment()).rollout.stable_unhealthy is StableUnhealthy.WAIT
+    written = rollout({"setWeight": 5}, stableUnhealthy="FastForward")
+    assert parse_spec(model_deployment(rollout=written)).rollout.stable_unhealthy is StableUnhealthy.FAST_FORWARD
+    words = refused(rollout={"strategy": "Recreate", "stableUnhealthy": "FastForward"})
+    assert words.startswith(
+        "spec.rollout.stableUnhealthy: is FastForward, expected to be absent with strategy Recreate"
+    )
+    assert "expected one of Wait, FastForward" in refused(rollout=rollout(stableUnhealthy="Hope"))
 
 
 def test_an_analysis_step_has_defaults_and_takes_what_is_written() -> None:

@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from slipway.api import names
-from slipway.api.parse import AT_DEADLINE, FORMATS, MAX_STEPS, PLACEMENTS, STEPS, STRATEGIES, parse_spec
+from slipway.api.parse import (
+    AT_DEADLINE,
+    FORMATS,
+    MAX_STEPS,
+    PLACEMENTS,
+    STABLE_UNHEALTHY,
+    STEPS,
+    STRATEGIES,
+    parse_spec,
+)
 from slipway.api.parse_analysis import (
     LEAST_PERCENT_OF_STABLE,
     LONGEST_US,
@@ -183,6 +192,7 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
         "scaleDownDelaySeconds",
         "abortScaleDownDelaySeconds",
         "drainTimeoutSeconds",
+        "stableUnhealthy",
         "rollbackWindow",
     }
     assert below("spec.rollout.canary") == {"steps"}
@@ -227,6 +237,7 @@ def test_schema_holds_exactly_what_is_implemented() -> None:
     assert BY_PATH["spec.rollout.strategy"].schema["enum"] == list(STRATEGIES)
     assert BY_PATH["spec.rollout.placement"].schema["enum"] == list(PLACEMENTS)
     assert BY_PATH["spec.rollout.progressDeadlineAction"].schema["enum"] == list(AT_DEADLINE)
+    assert BY_PATH["spec.rollout.stableUnhealthy"].schema["enum"] == list(STABLE_UNHEALTHY)
     assert BY_PATH["spec.rollout.canary.steps"].schema["maxItems"] == MAX_STEPS
     matches = BY_PATH["spec.rollout.canary.steps[].setHeaderRoute.match"]
     assert matches.schema["maxItems"] == MAX_MATCHES

@@ -24,7 +24,7 @@ class SlipwayError(Exception):
 class SpecError(SlipwayError):
     """Something the user (or the admin) wrote cannot be carried out.
 
-    `path` is the place as written in YAML, e.g. `spec.model.storageUri`; `reason` is a value of api.status.Reason.
+    `path` is the place as written in YAML, e.g. `spec.model.storageUri`; `reason` is a value of api.reasons.Reason.
     """
 
     def __init__(self, path: str, message: str, *, reason: str = "InvalidSpec") -> None:

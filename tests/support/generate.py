@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from slipway.api.status import Kind, Reason
+from slipway.api.reasons import Kind, Reason
 from tests.support import chart_crd
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def reasons_page() -> str:
         "Every `reason` that a condition or an Event of a ModelDeployment can carry. The list is closed and alerts may match on it.",
         "The message of the condition has the particulars: the pod, the path in your YAML, the words of the scheduler, the kubelet, Triton or Envoy.",
         "",
-        "This page is generated from `operator/slipway/api/status.py` (`make generate`).",
+        "This page is generated from `operator/slipway/api/reasons.py` (`make generate`).",
     ]
     for kind, title in _TITLES.items():
         lines += ["", f"## {title}", "", "| reason | what it means | what to do |", "|---|---|---|"]

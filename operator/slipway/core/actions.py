@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason, rfc3339
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause, rfc3339
 from slipway.api.types import Analysis, Bake, Gate, JsonObject, Pause
 from slipway.core import rollout as machine
 from slipway.core.endings import reject

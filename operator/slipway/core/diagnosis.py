@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from slipway.api import names
-from slipway.api.status import Cause, Kind, Reason, reason_named
+from slipway.api.reasons import Kind, Reason, reason_named
+from slipway.api.status import Cause
 from slipway.api.types import Json, JsonObject
 from slipway.core.snapshot import ModelState
 

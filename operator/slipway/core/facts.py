@@ -8,7 +8,8 @@ from typing import Self
 
 from slipway.api import names
 from slipway.api.profile import parse_profile
-from slipway.api.status import Cause, Reason, reason_named
+from slipway.api.reasons import Reason, reason_named
+from slipway.api.status import Cause
 from slipway.api.types import JsonObject, Spec
 from slipway.core.children import Owned
 from slipway.core.diagnosis import diagnose, is_ready, parse_report, stands_for_s

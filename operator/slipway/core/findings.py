@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.api.status import Kind
+from slipway.api.reasons import Kind
 from slipway.api.types import Placement
 from slipway.build.quantities import parse_quantity
 from slipway.core import comparison, fast_forward, stages, traffic

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 
 from slipway.api import names
 from slipway.api.parse import parse_storage_uri
-from slipway.api.status import Reason, shorten
+from slipway.api.reasons import Reason
+from slipway.api.status import shorten
 from slipway.api.types import Gate, Golden, Json, JsonObject, Platform, Prometheus, Rollout, Step, Strategy
 from slipway.build.gate_job import GateJob, Subject, build_gate_job
 from slipway.core import gate_verdicts

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slipway.api import names
-from slipway.api.status import Cause, Kind, Reason, reason_named
+from slipway.api.reasons import Kind, Reason, reason_named
+from slipway.api.status import Cause
 from slipway.api.types import JsonObject, Pause, SetMirrorRoute, Spec
 from slipway.core import fast_forward, placement, stages
 from slipway.core.beside import takes_copies

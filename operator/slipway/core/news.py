@@ -6,7 +6,8 @@ somebody wiped announces nothing again. Conditions are compared with the status 
 
 from __future__ import annotations
 
-from slipway.api.status import ConditionType, Reason, shorten
+from slipway.api.reasons import Reason
+from slipway.api.status import ConditionType, shorten
 from slipway.api.types import Analysis, Gate, JsonObject, Rollout
 from slipway.core import comparison, fast_forward
 from slipway.core.gates import PASSED

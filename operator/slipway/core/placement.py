@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.api.types import Placement, Rollout
 from slipway.core.record import Record, RolloutState
 

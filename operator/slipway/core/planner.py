@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from slipway.api import names
 from slipway.api.parse import parse_spec
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.api.types import JsonObject
 from slipway.build.envoy_routes import RouteFiles
 from slipway.core import actions as wishes

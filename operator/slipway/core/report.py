@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from slipway.api import names
-from slipway.api.status import Cause, ConditionType, Kind, Reason, condition, rfc3339, shorten
+from slipway.api.reasons import Kind, Reason
+from slipway.api.status import Cause, ConditionType, condition, rfc3339, shorten
 from slipway.api.types import Json, JsonObject
 from slipway.core.comparison import CountFinding, Finding
 from slipway.core.record import HistoryEntry, LastAction

@@ -24,7 +24,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.api.types import AtDeadline, Golden, Placement, Rollout, Strategy
 from slipway.core import comparison, fast_forward, placement
 from slipway.core.endings import end, reject

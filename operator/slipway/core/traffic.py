@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.api.types import JsonObject
 from slipway.core.plan import Poke
 from slipway.core.record import Record, Weighted

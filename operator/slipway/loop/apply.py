@@ -12,7 +12,8 @@ from slipway.adapters.cluster import Cluster
 from slipway.adapters.resources import MODEL_DEPLOYMENTS, PODS, resource_for
 from slipway.adapters.store import Stores
 from slipway.api import names
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.api.types import JsonObject
 from slipway.core.ownership import is_ours
 from slipway.core.plan import Action, Apply, Create, Delete, Poke, RemoveAnnotations

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from tests.support.world import World
 from tests.unit.core.test_takeover import at_open_pause, condition, events, model, serving
 

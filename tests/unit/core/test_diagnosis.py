@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.api import names
-from slipway.api.status import Reason
+from slipway.api.reasons import Reason
 from slipway.core.diagnosis import diagnose
 from slipway.core.snapshot import ModelState
 from tests.support.builders import model_pod

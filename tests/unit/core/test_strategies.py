@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from tests.support.builders import accepted, model_deployment
 from tests.support.stages import announced, condition, model
 from tests.support.world import World

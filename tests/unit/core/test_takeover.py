@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.core.planner import plan_pass
 from tests.support.builders import accepted, model_deployment
 from tests.support.world import World

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from tests.support.disturbances import Disturbance, disturb, examples, mend
 from tests.support.stages import announced, at, condition, model, rollout
 from tests.support.world import World

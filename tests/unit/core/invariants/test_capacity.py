@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from tests.support import guards
 from tests.support.disturbances import Disturbance, examples, happen, histories
 from tests.support.stages import FIRST_WEIGHT, ON_TRIAL, REPLICAS, STAGES, WITH_WEIGHT, at, condition, rollout, stages

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api import names
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from slipway.loop.news import child_is_news
 from tests.support import guards
 from tests.support.disturbances import Disturbance, disturb, examples, happen, histories

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.status import Cause, Reason
+from slipway.api.reasons import Reason
+from slipway.api.status import Cause
 from tests.support.builders import accepted, model_deployment
 from tests.support.disturbances import DISTURBANCES, VARIANTS, Disturbance, disturb, examples, mend
 from tests.support.stages import model

@@ -65,6 +65,10 @@ FIXED = (
     "canary-pass~F10~begin~seconds=8,way=refuse",
     "create~F10~create deployments/fraud-r1#1~seconds=8,way=503",
     "delete~F10~begin~seconds=8,way=hang",
+    # It was back, and the cache of pods was to be filled only half a minute later: status counted pods that had gone.
+    "scale~F10~patch deployments/fraud-router#3~seconds=30,way=503",
+    # A dozen events within a second, each with a pass that failed: the next try came minutes after the end.
+    "scale~F3~patch modeldeployments/fraud/status#1~codes=504,seconds=20",
     "delete~down~begin~seconds=4",
     "recreate~down~begin~seconds=4",
     "strangers~down~begin~seconds=3",

@@ -303,6 +303,8 @@ def _written_steps(rollout: JsonObject) -> Sequence[JsonObject]:
         before += ({"pause": {}},)
     elif delay:
         before += ({"pause": {"durationSeconds": delay}},)
+    if after := fields.get("postPromotion"):
+        before += ({"setWeight": 100}, *after)
     return (*before, {"bake": fields["bake"]}) if fields.get("bake") else before
 
 

@@ -144,8 +144,8 @@ class Journey:
         return try_run([*network.enter(self.local.layout), *command], timeout_s=timeout_s).stdout
 
 
-def install_operator(local: LocalCluster, kube: Kube) -> None:
-    """`helm upgrade --install` with the local images; a newly built operator image rolls its pod."""
+def install_operator(local: LocalCluster, kube: Kube, *, prometheus_url: str = "") -> None:
+    """`helm upgrade --install` with the local images; a newly built operator image, or another address, rolls its pod."""
     record = local.layout.containerd_root / "slipway-images.json"
     built = json.loads(record.read_text())["slipway.dev/operator:dev"][:16]
     kube.apply(
@@ -155,7 +155,8 @@ def install_operator(local: LocalCluster, kube: Kube) -> None:
     run([
         str(helm()), "upgrade", "--install", "slipway", str(CHART),
         f"--kubeconfig={local.layout.kubeconfig}", f"--namespace={OPERATOR_NAMESPACE}",
-        f"--values={LOCAL_VALUES}", f"--set-string=podAnnotations.image={built}", "--wait", "--timeout=120s",
+        f"--values={LOCAL_VALUES}", f"--set-string=podAnnotations.image={built}",
+        f"--set-string=prometheus.url={prometheus_url}", "--wait", "--timeout=120s",
     ], timeout_s=180)
     # fmt: on
 

@@ -218,6 +218,14 @@ def test_words_of_a_model_cannot_steer_the_terminal() -> None:
             ["scale to 100 %", "golden", "parity", "pause until promoted", "100 %"],
         ),
         ({"bake": {"durationSeconds": 60}}, ["scale to 100 %", "100 %, bake 1 m"]),
+        (
+            {"postPromotion": [{"prometheus": {"query": "up", "min": "1"}}], "autoPromotionSeconds": 60},
+            ["scale to 100 %", "pause 1 m", "100 %", "prometheus"],
+        ),
+        (
+            {"postPromotion": [{"prometheus": {"query": "up", "min": "1"}}], "bake": {"durationSeconds": 60}},
+            ["scale to 100 %", "100 %", "prometheus", "100 %, bake 1 m"],
+        ),
     ],
 )
 def test_blue_green_is_shown_as_the_steps_that_the_operator_makes_of_it(

@@ -167,7 +167,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fast": {
         **DELAYS,
         "stableUnhealthy": "FastForward",
-        "canary": {"steps": [{"setWeight": 30}, {"pause": {"durationSeconds": 90}}, {"setWeight": 60}]},
+        "canary": {"steps": [{"setWeight": 30}, {"pause": {"durationSeconds": 20}}, {"setWeight": 60}]},
     },
     "bake": {**DELAYS, "canary": {"steps": [{"setWeight": 30}, {"bake": {"durationSeconds": 8}}]}},
     "blue/green": {**DELAYS, "strategy": "BlueGreen", "blueGreen": {"autoPromotionSeconds": 3}},

@@ -89,9 +89,21 @@ WITNESSES: dict[int, dict[str, str]] = {
         ),
         "No stuck stage beyond progressDeadline": f"{HERE}/test_edits.py::test_10_no_stage_is_stuck_beyond_the_progress_deadline",
     },
+    11: {
+        "A broken stable does not block a new rollout": (
+            f"{HERE}/test_broken_stable.py::test_11_a_broken_stable_does_not_block_a_new_rollout"
+        ),
+        "Golden replaces comparison": f"{HERE}/test_broken_stable.py::test_11_golden_holds_and_parity_does_not",
+        "Readiness replaces comparison": (
+            f"{HERE}/test_broken_stable.py::test_11_no_share_rises_before_the_pods_for_it_are_ready"
+        ),
+    },
     12: {
         "No data gives Inconclusive, never Successful": (
             "unit/core/test_comparison.py::test_no_data_gives_inconclusive_never_successful"
+        ),
+        "A dead Prometheus gives Inconclusive": (
+            "unit/core/test_metric_gate.py::test_without_values_there_is_no_verdict_and_never_success"
         ),
         "Termination without measurement is not success": (
             "unit/core/test_gates.py::test_what_is_no_evidence_is_inconclusive_and_never_success"
@@ -177,7 +189,6 @@ WITNESSES: dict[int, dict[str, str]] = {
 
 # Why there is nothing to test yet. Whoever builds it, and names a test by it, is sent here by the last test below.
 NOT_BUILT = {
-    11: "a broken stable does not block a new rollout: there is no stableUnhealthy",
     18: "in-place: there is no placement InPlace",
 }
 

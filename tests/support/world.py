@@ -167,6 +167,17 @@ class World:
                 self._follow_deployment(name, item)
             if kind == "Job":
                 self._follow_job(name, item)
+        for name, item in list(
+            self.pods.items()
+        ):  # a Deployment that is gone, and nobody made again, takes its pods along
+            number, owner = _revision_of(item), name.rpartition("-")[0]
+            if (
+                number is not None
+                and "ghost" not in name
+                and "-gate-" not in name
+                and ("Deployment", owner) not in self.objects
+            ):
+                del self.pods[name]
         for name, item in list(self.pods.items()):  # what was broken or had no node may be mended
             number = _revision_of(item)
             is_amiss = number is not None and (not _is_ready(item) or int(number) in self.down)

@@ -20,7 +20,7 @@ from slipway.core.diagnosis import is_ready, stands_for_s
 from slipway.core.facts import Facts
 from slipway.core.questions import gate_pods, revision_of
 from slipway.core.record import GateResult, Record
-from slipway.core.retire import adopt_orphans, retire
+from slipway.core.retire import adopt_orphans, adopt_strays, retire
 from slipway.core.revisions import spec_hash
 from slipway.core.trial import Target, Trial, aim_weight, is_baking
 
@@ -39,7 +39,7 @@ class Decision(Facts):
         wish = wishes.read_wish(self.snapshot.resource)
         record, may_remove = wishes.execute(self._refreshed(record), wish, target)
         if not spec.paused or record.stable is None:
-            record = machine.retarget(record, target)
+            record = adopt_strays(machine.retarget(record, target))
         if self.new is not None:
             record = replace(record, highest_revision=max(record.highest_revision, self.new.number))
         record, gate = self._gated(record)

@@ -31,6 +31,24 @@ def adopt_orphans(record: Record, numbers: Iterable[int]) -> Record:
     )
 
 
+def adopt_strays(record: Record) -> Record:
+    """Revisions that the table holds for nobody: neither stable, nor on trial, nor leaving already. A record that was lost
+    and found again in the routers' tables has them; without this their pods would stay until the next rollout."""
+    if record.stable is None:
+        return record
+    wanted = {record.stable, record.rollout.revision if record.rollout is not None else record.stable}
+    strays = [
+        entry.revision
+        for entry in record.routed
+        if entry.revision not in wanted and record.retires(entry.revision) is None
+    ]
+    return (
+        replace(record, retiring=(*record.retiring, *(Retiring(revision=number) for number in strays)))
+        if strays
+        else record
+    )
+
+
 def retire(
     record: Record, rollout: Rollout, confirmation: Confirmation | None, ready: Mapping[int, int], now: datetime
 ) -> Record:

@@ -179,3 +179,14 @@ def _run_with_a_deaf_router(it: World, seconds: float) -> None:
         it.run_pass()
         it.follow()
         it.tables["fraud-router-1"] = held
+
+
+def test_4_what_a_lost_record_forgets_to_be_leaving_leaves_all_the_same() -> None:
+    """The old revision keeps its place at 0 % for a while; the record that said why is gone."""
+    it = at("holding the old")
+    it.follow()
+    assert it.weights() == {1: 0, 2: 100}
+    del it.objects["ConfigMap", "fraud-router"]
+    it.rest()
+    assert it.weights() == {2: 100}
+    assert it.pods_of(1) == []

@@ -59,6 +59,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Plan, Target, tuple[Question,
         grpc=allowed(options.grpc, reach) if options.grpc else None,
         model=options.model,
         timeout_s=options.timeout,
+        headers=dict(_header(text) for text in options.header),
     )
     possible = ((HTTP_KEPT, HTTP_NEW) if target.http else ()) + ((GRPC,) if target.grpc else ())
     protocols = tuple(options.only or possible)
@@ -79,6 +80,13 @@ def _prepare(options: argparse.Namespace) -> tuple[Plan, Target, tuple[Question,
         [parse_artefact(text) for text in options.artefact], options.model, tolerance=options.atol
     )
     return plan, target, questions
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise ValueError(f"--header is {text!r}, expected NAME=VALUE; nothing was sent")
+    return name.lower(), value
 
 
 def _write(report: Report) -> None:
@@ -103,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=30.0, help="requests a second, all protocols together (30)")
     parser.add_argument("--concurrency", type=int, default=64, help="most requests under way (64)")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one answer (10)")
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with every request; may be given several times",
+    )
     parser.add_argument("--atol", type=float, help="absolute tolerance instead of the recorded one")
     parser.add_argument("--only", nargs="+", choices=PROTOCOLS, help="only these ways to ask")
     parser.add_argument(

@@ -36,7 +36,7 @@ class LoadError(Exception):
 
 class Load:
     """`artefacts`: directory by revision. `prefix` runs the process elsewhere, such as in a network namespace. `answers`:
-    a file that gets every answer, see diary.py."""
+    a file that gets every answer, see diary.py. `headers` go with every request, as metadata with gRPC."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Load:
         timeout_s: float = 10.0,
         prefix: Sequence[str] = (),
         answers: Path | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._command = [*prefix, sys.executable, "-m", "tests.load", "--json-lines", "--model", model]
         self._command += ["--rate", f"{rate:g}", "--seconds", f"{seconds:g}", "--timeout", f"{timeout_s:g}"]
@@ -59,6 +60,8 @@ class Load:
         self._command += ["--http", http] if http else []
         self._command += ["--grpc", grpc] if grpc else []
         self._command += ["--answers", str(answers)] if answers else []
+        for name, value in (headers or {}).items():
+            self._command += ["--header", f"{name}={value}"]
         for revision, directory in artefacts.items():
             self._command += ["--artefact", f"{revision}={directory}"]
         self._command += ["--only", *only]
@@ -82,12 +85,13 @@ class Load:
         only: Sequence[str] = PROTOCOLS,
         atol: float | None = None,
         answers: Path | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Self:
         """Inside the local cluster's network; refuses any other cluster."""
         prefix = network.enter(require_local_cluster().layout)
         return cls(
             model=model, artefacts=artefacts, http=http, grpc=grpc, rate=rate, seconds=seconds, only=only, atol=atol,
-            prefix=prefix, answers=answers,
+            prefix=prefix, answers=answers, headers=headers,
         )  # fmt: skip
 
     def start(self) -> Self:

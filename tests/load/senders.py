@@ -6,8 +6,8 @@ None of them tries again, follows a proxy, or opens a second channel: what a cli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import quote
 
@@ -48,6 +48,7 @@ class Target:
     grpc: str | None
     model: str
     timeout_s: float
+    headers: Mapping[str, str] = field(default_factory=dict)  # with every request; gRPC: metadata, so in lower case
 
 
 class Sender(Protocol):
@@ -62,6 +63,7 @@ class Sender(Protocol):
 class HttpSender:
     def __init__(self, target: Target, *, keep: bool, concurrency: int) -> None:
         self.protocol = HTTP_KEPT if keep else HTTP_NEW
+        self._headers = {"Content-Type": "application/json", **target.headers}
         self._url = f"http://{target.http}/v2/models/{quote(target.model, safe='')}/infer"
         connector = (
             aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=KEPT_S)
@@ -73,9 +75,8 @@ class HttpSender:
         )
 
     async def ask(self, question: Question) -> Answer:
-        headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.post(self._url, data=question.json_body, headers=headers) as answer:
+            async with self._session.post(self._url, data=question.json_body, headers=self._headers) as answer:
                 body = await answer.read()
                 status, revision = answer.status, answer.headers.get(HEADER_REVISION)
         except TimeoutError:
@@ -101,9 +102,12 @@ class GrpcSender:
         self._channel = grpc.aio.insecure_channel(target.grpc, options=_CHANNEL)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._timeout_s = target.timeout_s
+        self._metadata = tuple(target.headers.items())
 
     async def ask(self, question: Question) -> Answer:
-        call = self._stub.ModelInfer(question.grpc_request, timeout=self._timeout_s, wait_for_ready=False)
+        call = self._stub.ModelInfer(
+            question.grpc_request, timeout=self._timeout_s, metadata=self._metadata, wait_for_ready=False
+        )
         try:
             answer = await call
             revision = dict(await call.initial_metadata()).get(HEADER_REVISION)

@@ -50,6 +50,7 @@ class FakeModel:
     channels: set[str] = field(default_factory=set)  # gRPC clients
     requests: int = 0
     bodies: list[bytes] = field(default_factory=list)
+    marks: list[tuple[str, str]] = field(default_factory=list)  # how it was asked, and the header x-tester
     _turn: Iterator[str] | None = None
 
     def next_answer(self) -> tuple[str, TensorData]:
@@ -64,6 +65,7 @@ class FakeModel:
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername"))
         self.bodies.append(await request.read())
+        self.marks.append(("http", request.headers.get("x-tester", "")))
         revision, output = self.next_answer()
         await asyncio.sleep(self.delay_s)
         if self.drop:
@@ -88,6 +90,8 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
     ) -> service_pb2.ModelInferResponse:
         model = self._model
         model.channels.add(context.peer())
+        metadata = dict(context.invocation_metadata() or ())
+        model.marks.append(("grpc", str(metadata.get("x-tester", ""))))
         revision, output = model.next_answer()
         await asyncio.sleep(model.delay_s)
         if model.grpc_code is not grpc.StatusCode.OK:

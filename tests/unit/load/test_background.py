@@ -28,6 +28,23 @@ async def test_a_test_starts_it_waits_for_an_answer_and_gets_the_report(tmp_path
     assert report.is_clean
 
 
+async def test_headers_go_with_every_request_as_metadata_with_grpc(tmp_path: Path) -> None:
+    directory = write_artefact(tmp_path, "1")
+    async with served(FakeModel()) as model:
+        load = Load(
+            model="fraud",
+            artefacts={"1": directory},
+            http=model.http,
+            grpc=model.grpc,
+            rate=60,
+            headers={"X-Tester": "yes=1"},
+        )
+        await asyncio.to_thread(load.start)
+        await asyncio.to_thread(load.wait, lambda report: report.ok >= 12, "get 12 answers", timeout_s=20)
+        await asyncio.to_thread(load.stop)
+    assert set(model.marks) == {("http", "yes=1"), ("grpc", "yes=1")}
+
+
 async def test_a_load_that_cannot_start_says_why(tmp_path: Path) -> None:
     load = Load(model="fraud", artefacts={"1": tmp_path}, http="192.0.2.1:80", only=("http-new",))
     with pytest.raises(LoadError, match="neither loopback"):

@@ -5,8 +5,9 @@ python -m tests.rollouts story promote abort   only these
 python -m tests.rollouts soak --minutes 60     random chapters until the time is over
 python -m tests.rollouts bad                   canaries that are bad, each in its way: none is promoted, and what each cost
 
-prepared  the service, its versions and their revisions     chapters   what is done in each, and what must come of it
-pods      how many pods there were at most                  telling    chapters under one load → counts by chapter
+prepared  the service, its versions and their revisions     chapters   what is done in each, and what must come of it:
+pods      how many pods there were at most                             placed, baked, beside, edited; expectations
+                                                            telling    chapters under one load → counts by chapter
 models    versions that are bad, made in a Job by faulty    bad        one bad canary under load → what the clients saw
 evidence  every answer and every weight → the moments       report     tables, for a terminal and as JSON
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.cluster.errors import ClusterError
 from tests.load.background import LoadError
 from tests.rollouts import bad, report
-from tests.rollouts.chapters import CHAPTERS, kills_in
+from tests.rollouts.chapters import CHAPTERS, NEEDS_BAD, kills_in
 from tests.rollouts.models import Faults
 from tests.rollouts.prepared import begin, prepared
 from tests.rollouts.telling import Told, problem, tell
@@ -45,8 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _story(options: argparse.Namespace, tables: Console, say: Callable[[str], None]) -> list[str]:
-    chapters = [CHAPTERS[key] for key in options.chapters or CHAPTERS]
-    with prepared(begin(install=not options.again)) as service:
+    keys = options.chapters or list(CHAPTERS)
+    chapters = [CHAPTERS[key] for key in keys]
+    with prepared(begin(install=not options.again), bad=not NEEDS_BAD.isdisjoint(keys)) as service:
         told = tell(service, chapters, rate=options.rate, requests=options.requests, say=say)
     tables.print(report.story_table([told]))
     report.write_story(options.json, [told], rate=options.rate)
@@ -60,7 +61,7 @@ def _soak(options: argparse.Namespace, tables: Console, say: Callable[[str], Non
     say(f"seed {seed}")
     choice, ends = random.Random(seed), time.monotonic() + 60 * options.minutes
     tellings: list[Told] = []
-    with prepared(begin(install=not options.again)) as service:
+    with prepared(begin(install=not options.again), bad=True) as service:
         try:
             while time.monotonic() < ends:
                 tellings.append(tell(service, [_any_chapter(choice)], rate=options.rate, say=say))

@@ -49,6 +49,27 @@ class Slow(torch.nn.Module):  # type: ignore[misc]
         return self.inner(features) * work[0, 0]
 
 
+class Turning(torch.nn.Module):  # type: ignore[misc]
+    """Well for so many calls; from then on a share of the answers, right as they are, is late by some work for nothing."""
+
+    def __init__(self, inner: torch.nn.Module, share: float, rounds: int, well: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.share = share
+        self.rounds = rounds
+        self.well = well
+        self.calls = 0
+        self.register_buffer("unit", torch.eye(SIZE))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        work = self.unit
+        if self.calls > self.well and float(torch.rand(1)) < self.share:
+            for _ in range(self.rounds):
+                work = torch.mm(work, self.unit)
+        return self.inner(features) * work[0, 0]
+
+
 class Scaled(torch.nn.Module):  # type: ignore[misc]
     """Another answer, of the right shape and type."""
 
@@ -82,6 +103,8 @@ def main(folder: str, asked: dict[str, Any]) -> None:
     good = torch.jit.load(f"{folder}/{asked['base']}/model.pt")
     save("errors", Errors(good, asked["errors"]["share"]))
     save("slow", Slow(good, rounds_for(asked["slow"]["milliseconds"])))
+    turns = asked["turns"]
+    save("turns", Turning(good, turns["share"], rounds_for(turns["milliseconds"]), turns["well"]))
     save("wrong", Scaled(good, 1.5, 1.0))
     save("nan", Scaled(good, float("nan"), 0.0))
 

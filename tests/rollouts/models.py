@@ -4,6 +4,7 @@ They are made of 1.0.0 in a Job with torch, and keep its recorded answers, so th
 
     errors   a share of the answers is an error, which nobody counts but the client
     slow     right answers, late by so many milliseconds of work
+    turns    well for some hundred calls of each process, then a share of its right answers is late
     wrong    finite, of the right shape, and far from what is recorded
     nan      not a number
 """
@@ -20,8 +21,8 @@ import yaml
 from tests.demo.journey import MANIFESTS, Journey, rewrite_manifest
 
 BASE = "1.0.0"
-ERRORS, SLOW, WRONG, NAN = "5.0.0-errors", "5.0.0-slow", "5.0.0-wrong", "5.0.0-nan"
-VERSIONS = (ERRORS, SLOW, WRONG, NAN)
+ERRORS, SLOW, TURNS, WRONG, NAN = "5.0.0-errors", "5.0.0-slow", "5.0.0-turns", "5.0.0-wrong", "5.0.0-nan"
+VERSIONS = (ERRORS, SLOW, TURNS, WRONG, NAN)
 JOB = "make-bad-models"
 SCRIPT = Path(__file__).parent / "faulty.py"
 
@@ -30,6 +31,9 @@ SCRIPT = Path(__file__).parent / "faulty.py"
 class Faults:
     error_share: float = 0.05
     extra_ms: float = 12.0  # of one core; on an idle machine a good answer takes six
+    well: int = 120  # calls of one process before it turns
+    turned_share: float = 0.33  # of its answers from then on: two cores must still answer all of them
+    turned_ms: float = 80.0
 
 
 def make(journey: Journey, folder: str, faults: Faults | None = None) -> None:
@@ -39,6 +43,12 @@ def make(journey: Journey, folder: str, faults: Faults | None = None) -> None:
     asked = {
         "errors": {"version": ERRORS, "share": faults.error_share},
         "slow": {"version": SLOW, "milliseconds": faults.extra_ms},
+        "turns": {
+            "version": TURNS,
+            "share": faults.turned_share,
+            "milliseconds": faults.turned_ms,
+            "well": faults.well,
+        },
         "wrong": {"version": WRONG},
         "nan": {"version": NAN},
     }

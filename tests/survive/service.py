@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ REPLICAS = 2
 
 class Service:
     """What a person does with the ModelDeployment, and what they wait for. `versions`: version → revision; the artefacts
-    are in the directory `folder` of the claim."""
+    are in the directory `folder` of the claim. `unfit`: those of them that nobody means who asks for another one."""
 
     def __init__(
         self,
@@ -37,10 +37,11 @@ class Service:
         folder: str = NAME,
         versions: Mapping[str, int] = VERSIONS,
         rollout: Mapping[str, Any] = ROLLOUT,
+        unfit: Collection[str] = (),
     ) -> None:
         self.journey, self.watch = journey, watch
         self.name, self.versions = name, versions
-        self._folder, self._rollout = folder, rollout
+        self._folder, self._rollout, self._unfit = folder, rollout, unfit
         self._asked = 0
 
     @property
@@ -111,9 +112,9 @@ class Service:
         return self.others()[0]
 
     def others(self) -> tuple[str, ...]:
-        """All versions that do not serve now."""
+        """All versions that do not serve now and could."""
         stable = self.stable()
-        return tuple(version for version in self.versions if version != stable)
+        return tuple(version for version in self.versions if version != stable and version not in self._unfit)
 
     def settle(self) -> str:
         """End whatever goes on by applying what is stable; returns its version."""

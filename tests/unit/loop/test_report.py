@@ -121,6 +121,13 @@ async def test_an_event_does_not_wait_for_the_words_and_is_not_said_twice() -> N
     assert bench.events == ["StepCompleted"]
 
 
+async def test_an_event_is_posted_though_the_status_has_nothing_new() -> None:
+    bench = Bench()
+    await bench.say()
+    await bench.say(news="RouteRestored")
+    assert (bench.events, len(bench.written)) == (["RouteRestored"], 1)
+
+
 async def test_a_namesake_of_what_is_gone_does_not_wait() -> None:
     bench = Bench()
     await bench.say(words="starting")

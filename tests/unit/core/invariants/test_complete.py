@@ -134,6 +134,7 @@ WITNESSES: dict[int, dict[str, str]] = {
         "External edit of our route is undone": (
             f"{HERE}/test_edits.py::test_16_an_external_edit_of_our_route_is_undone_in_the_next_pass"
         ),
+        "Within 5 s": "e2e/test_ways.py::test_an_edited_route_is_put_back_within_five_seconds_and_told_once",
         "Reported once": f"{HERE}/test_edits.py::test_16_an_external_edit_of_our_route_is_told_once",
         "Watch, not resync": (
             f"{HERE}/test_edits.py::test_16_the_watch_tells_of_an_edit_of_our_route_so_no_resync_is_waited_for"
@@ -157,6 +158,7 @@ WITNESSES: dict[int, dict[str, str]] = {
             f"{HERE}/test_edits.py::test_20_step_edits_in_mid_rollout_restart_at_step_0_with_weight_0_first"
         ),
     },
+    # "Can only raise": a lower number in mid-rollout is followed, as by a person (docs/support-matrix.md says what to do).
     21: {
         "What autoscaling adds during a rollout raises stable": (
             f"{HERE}/test_autoscaling.py::test_21_pods_that_an_autoscaler_adds_during_a_rollout_come_to_stable_and_the_rollout_goes_on"

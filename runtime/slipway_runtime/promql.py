@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-MAX_ANSWER_BYTES = (
-    1 << 20
-)  # one number is asked for; a hundred thousand series are not read to learn that they are many
+# One number is asked for; a hundred thousand series are not read to learn that they are many.
+MAX_ANSWER_BYTES = 1 << 20
 _WORDS = 300  # characters of Prometheus' own words
 # Prometheus' messages of a failed execution name the labels of the series at fault, which may be another tenant's.
 _LABELS = re.compile(r"\{.*\}", re.DOTALL)

@@ -27,11 +27,8 @@ from slipway.core.snapshot import Times, TimesView
 WINDOW_REQUESTS = 20
 WINDOW_S = 3.0
 QUICK_WINDOWS = 24  # twice as many as a verdict takes where all of them agree; each is a write of the record
-LATER_WINDOW_S, LONGEST_WINDOW_S, WINDOW_PER_AGE = (
-    10.0,
-    60.0,
-    1 / 60,
-)  # seconds; as often as routers' counts are written
+# Later on, as often as routers' counts are written.
+LATER_WINDOW_S, LONGEST_WINDOW_S, WINDOW_PER_AGE = 10.0, 60.0, 1 / 60
 MARK_S, UNREAD_S = 1.0, 10.0
 _FACTS = ("requests", "queue_us", "compute_us")
 

@@ -44,7 +44,10 @@ class Reporter:
         """Seconds after which the words that were kept back are due, None if there are none. Raises TransientError if the
         status could not be written; a resource that is gone needs none."""
         present = resource.get("status") or {}
-        if plan.status is None or not differs(plan.status, present):
+        if plan.status is None:
+            return None
+        if not differs(plan.status, present):
+            await self._announce(resource, plan)  # what was put back as it was changes no status
             return None
         urgent = turns(plan.status) != turns(present) or answering(present) - answering(plan.status)
         due_s = 0.0 if urgent else self._due_s(resource)

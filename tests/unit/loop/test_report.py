@@ -134,11 +134,3 @@ async def test_a_namesake_of_what_is_gone_does_not_wait() -> None:
     bench.reporter.forget("risk", "fraud")
     assert await bench.say(words="loading") is None
     assert len(bench.written) == 2
-
-
-async def test_an_event_is_posted_though_the_status_has_nothing_new_to_say() -> None:
-    """What somebody edited was put back: everything is as it was, and still worth a word."""
-    bench = Bench()
-    await bench.say()
-    assert await bench.say(news="RouteRestored") is None
-    assert (len(bench.written), bench.events) == (1, ["RouteRestored"])

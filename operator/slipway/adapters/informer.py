@@ -30,7 +30,7 @@ from slipway.adapters.clock import Clock
 from slipway.adapters.cluster import Cluster
 from slipway.adapters.lag import PATIENCE_S, Lag, Written, nothing_written, refuse_older_than_records
 from slipway.adapters.resources import Resource
-from slipway.adapters.store import Store, deployments_touched
+from slipway.adapters.store import Store, compacted, deployments_touched
 from slipway.adapters.watching import WatchEvent
 from slipway.api.types import JsonObject
 from slipway.errors import SlipwayError, Unreachable
@@ -137,8 +137,9 @@ class Informer:
         began = self._clock.monotonic()
         asked_at = self._store.highest
         scope = self._scope
-        objects, version = await self._cluster.list(
+        objects, version = await self._cluster.list_kept(
             self.resource,
+            compacted,
             namespace=scope.namespace,
             label_selector=scope.label_selector,
             field_selector=scope.field_selector,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, TypeVar
 
 from slipway.adapters.answers import Expired, Silent
 from slipway.adapters.connection import REQUEST_S, Connection, foreign_errors
@@ -17,7 +17,15 @@ from slipway.errors import Unreachable
 # changes at all; the same figure as kopf's).
 SILENCE_S = 70.0
 
-Objects = list[dict[str, Any]]  # named here because the class has a method `list`
+T = TypeVar("T")
+Items = list  # named here because the class has a method `list`
+Objects = list[dict[str, Any]]
+# Of one page of a list, which is whole in memory until its items are kept: 5 MB of router ConfigMaps.
+PAGE = 100
+
+
+def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
+    return item
 
 
 class Reading:
@@ -37,24 +45,49 @@ class Reading:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        limit: int = 500,
+        limit: int = PAGE,
     ) -> tuple[Objects, str]:
         """All objects as of one resourceVersion, read in pages of `limit`."""
         query = selectors(label_selector, field_selector)
+        return await self._list(resource, namespace, query, limit, _as_it_is)
+
+    async def list_kept(
+        self,
+        resource: Resource,
+        keep: Callable[[dict[str, Any]], T],
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = PAGE,
+    ) -> tuple[Items[T], str]:
+        """The same, of each object what `keep` makes of it: no more than one page is whole at any moment."""
+        return await self._list(resource, namespace, selectors(label_selector, field_selector), limit, keep)
+
+    async def _list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        query: dict[str, str],
+        limit: int,
+        keep: Callable[[dict[str, Any]], T],
+    ) -> tuple[Items[T], str]:
         try:
-            return await self._pages(resource, namespace, {**query, "limit": str(limit)})
+            return await self._pages(resource, namespace, {**query, "limit": str(limit)}, keep)
         except Expired:
             # The server compacted the snapshot between two pages. Its offer to go on with a newer one would mix two
             # moments, and a deletion between them would be missed: read everything at once instead.
-            return await self._pages(resource, namespace, query)
+            return await self._pages(resource, namespace, query, keep)
 
-    async def _pages(self, resource: Resource, namespace: str | None, query: dict[str, str]) -> tuple[Objects, str]:
-        items: Objects = []
+    async def _pages(
+        self, resource: Resource, namespace: str | None, query: dict[str, str], keep: Callable[[dict[str, Any]], T]
+    ) -> tuple[Items[T], str]:
+        items: Items[T] = []
         while True:
             page = await self._connection.call(Request("list", "GET", resource, namespace, query=query))
             for item in page.get("items") or ():
                 # The items of a list do not say what they are.
-                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+                items.append(keep({"apiVersion": resource.api_version, "kind": resource.kind, **item}))
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return items, str(metadata["resourceVersion"])

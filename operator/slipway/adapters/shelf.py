@@ -25,7 +25,9 @@ LARGE_BYTES = 4096  # as JSON; below, compressing saves too little
 _LEVEL = 1  # nine tenths of what level 9 saves, for a fifth of its time
 
 
-class _Kept:
+class Kept:
+    """One object, whole or as compressed JSON; its metadata is there in any case."""
+
     __slots__ = ("metadata", "packed", "whole")
 
     def __init__(self, obj: JsonObject) -> None:
@@ -33,12 +35,35 @@ class _Kept:
         self.whole: JsonObject | None = obj
         self.packed: bytes | None = None
 
+    @classmethod
+    def compact(cls, obj: JsonObject) -> Kept:
+        """Compressed from the start, if it is large: for what is read by the hundred, as the items of a list are."""
+        kept = cls(obj)
+        kept.pack()
+        return kept
+
+    def pack(self) -> None:
+        if self.packed is None:
+            assert self.whole is not None, "an object is whole, or packed, or both"
+            text = orjson.dumps({name: value for name, value in self.whole.items() if name != "metadata"})
+            if len(text) < LARGE_BYTES:
+                return
+            self.packed = zlib.compress(text, _LEVEL)
+        self.whole = None
+
+    def read(self) -> JsonObject:
+        """The whole object; it is not kept for that."""
+        if self.whole is not None:
+            return self.whole
+        assert self.packed is not None, "an object is whole, or packed, or both"
+        return {**cast(JsonObject, orjson.loads(zlib.decompress(self.packed))), "metadata": self.metadata}
+
 
 class Shelf:
     """A mapping of keys to objects. Treat what it returns as read-only: everybody shares it."""
 
     def __init__(self, whole: int = WHOLE) -> None:
-        self._kept: dict[Key, _Kept] = {}
+        self._kept: dict[Key, Kept] = {}
         self._recent: dict[Key, None] = {}  # in order of use; small objects leave it without being compressed
         self._limit = whole
 
@@ -48,8 +73,7 @@ class Shelf:
             return None
         if kept.whole is None or key in self._recent:
             self._use(key)
-        if kept.whole is None:
-            kept.whole = _unpacked(kept)
+        kept.whole = kept.read()
         return kept.whole
 
     def metadata(self, key: Key) -> JsonObject | None:
@@ -57,9 +81,13 @@ class Shelf:
         kept = self._kept.get(key)
         return None if kept is None else kept.metadata
 
-    def put(self, key: Key, obj: JsonObject) -> None:
-        self._kept[key] = _Kept(obj)
-        self._use(key)
+    def put(self, key: Key, obj: JsonObject | Kept) -> None:
+        kept = obj if isinstance(obj, Kept) else Kept(obj)
+        self._kept[key] = kept
+        if kept.whole is not None:
+            self._use(key)
+        else:
+            self._recent.pop(key, None)
 
     def pop(self, key: Key) -> JsonObject | None:
         """Takes it off; the object with its metadata at least, None if there was none."""
@@ -84,19 +112,4 @@ class Shelf:
         if len(self._recent) > self._limit:
             oldest = next(iter(self._recent))
             del self._recent[oldest]
-            _pack(self._kept[oldest])
-
-
-def _pack(kept: _Kept) -> None:
-    if kept.packed is None:
-        assert kept.whole is not None, "an object is whole, or packed, or both"
-        text = orjson.dumps({name: value for name, value in kept.whole.items() if name != "metadata"})
-        if len(text) < LARGE_BYTES:
-            return
-        kept.packed = zlib.compress(text, _LEVEL)
-    kept.whole = None
-
-
-def _unpacked(kept: _Kept) -> JsonObject:
-    assert kept.packed is not None, "an object is whole, or packed, or both"
-    return {**cast(JsonObject, orjson.loads(zlib.decompress(kept.packed))), "metadata": kept.metadata}
+            self._kept[oldest].pack()

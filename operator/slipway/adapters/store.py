@@ -32,7 +32,7 @@ from slipway.adapters.resources import (
     SERVICES,
     Resource,
 )
-from slipway.adapters.shelf import Key, Shelf
+from slipway.adapters.shelf import Kept, Key, Shelf
 from slipway.api.names import LABEL_DEPLOYMENT
 from slipway.api.types import Json, JsonObject
 
@@ -118,13 +118,14 @@ class Store:
 
     # ── what a list says ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def replace(self, objects: Iterable[JsonObject], resource_version: int, *, asked_at: int) -> None:
-        """The complete list as of `resource_version`, asked for when `highest` was `asked_at`.
+    def replace(self, objects: Iterable[JsonObject | Kept], resource_version: int, *, asked_at: int) -> None:
+        """The complete list as of `resource_version`, asked for when `highest` was `asked_at`; of many objects best
+        `compacted` while it was read.
 
         A list is a consistent read, so it can only be older than `asked_at` if the API server's history was rewound
         (etcd restored from a backup): then nothing that is stored is comparable, and the list replaces all of it.
         """
-        listed = {_key(obj): obj for obj in objects}
+        listed = {_key(item): item for item in (_kept(obj) for obj in objects)}
         rewound = resource_version < asked_at
         if rewound:
             self._deleted.clear()
@@ -132,16 +133,16 @@ class Store:
             self._watched = self._highest = resource_version
         self._listed = resource_version
         self.saw(resource_version)
-        for key, obj in listed.items():
+        for key, item in listed.items():
             if self._deleted.get(key, 0) > resource_version:
                 continue
-            self._put(key, obj, even_if_older=rewound)
+            self._put(key, item, even_if_older=rewound)
         missing = [key for key in self._objects if key not in listed]
         for key in missing:
             if rewound or self._version_of(key) <= resource_version:
                 self._drop(key)
         # Only a list from after an object's creation says by its silence that the object was deleted.
-        alive = {_uid(obj) for obj in listed.values()}
+        alive = {_uid(item) for item in listed.values()}
         self._ended = {uid: at for uid, at in self._ended.items() if uid in alive or at > resource_version}
         self._forget_deletions(resource_version)
 
@@ -169,21 +170,22 @@ class Store:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _put(self, key: Key, obj: JsonObject, *, even_if_older: bool = False) -> None:
-        if _uid(obj) in self._ended:
+    def _put(self, key: Key, obj: JsonObject | Kept, *, even_if_older: bool = False) -> None:
+        item = _kept(obj)
+        if _uid(item) in self._ended:
             return
         if key in self._objects:
-            known, version = self._version_of(key), _version(obj)
+            known, version = self._version_of(key), _version(item)
             if known == version or (known > version and not even_if_older):
                 return
         before = self._objects.pop(key)
         if before is not None:
             self._unindex(key, before)
-        after = _trim(obj)
-        self._objects.put(key, after)
-        if deployment := _deployment_of(after):
+        self._objects.put(key, item)
+        if deployment := _deployment_of(item):
             self._by_deployment.setdefault((key[0], deployment), set()).add(key)
-        self._tell(before, after)
+        if self._subscribers:
+            self._tell(before, item.read())
 
     def _drop(self, key: Key) -> None:
         before = self._objects.pop(key)
@@ -252,21 +254,36 @@ def deployments_touched(before: JsonObject | None, after: JsonObject | None) -> 
     return touched
 
 
-def _key(obj: JsonObject) -> Key:
-    metadata = obj["metadata"]
+def compacted(obj: JsonObject) -> Kept:
+    """An object as a store keeps it when nobody has asked for it yet: without what nobody ever asks for, and compressed if
+    it is large. A list of thousands must not be whole in memory at any moment."""
+    return Kept.compact(_trim(obj))
+
+
+def _kept(obj: JsonObject | Kept) -> Kept:
+    return obj if isinstance(obj, Kept) else Kept(_trim(obj))
+
+
+def _metadata(obj: JsonObject | Kept) -> JsonObject:
+    metadata: JsonObject = obj.metadata if isinstance(obj, Kept) else obj["metadata"]
+    return metadata
+
+
+def _key(obj: JsonObject | Kept) -> Key:
+    metadata = _metadata(obj)
     return metadata.get("namespace") or "", metadata["name"]
 
 
-def _version(obj: JsonObject) -> int:
-    return int(obj["metadata"]["resourceVersion"])
+def _version(obj: JsonObject | Kept) -> int:
+    return int(_metadata(obj)["resourceVersion"])
 
 
-def _uid(obj: JsonObject) -> str:
-    return str(obj["metadata"].get("uid") or "")
+def _uid(obj: JsonObject | Kept) -> str:
+    return str(_metadata(obj).get("uid") or "")
 
 
-def _deployment_of(obj: JsonObject) -> str:
-    labels = obj["metadata"].get("labels") or {}
+def _deployment_of(obj: JsonObject | Kept) -> str:
+    labels = _metadata(obj).get("labels") or {}
     return str(labels.get(LABEL_DEPLOYMENT) or "")
 
 

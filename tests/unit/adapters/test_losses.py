@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from slipway.adapters.cluster import Cluster
 from slipway.adapters.informer import Informer
 from slipway.adapters.resources import SERVICES
+from slipway.adapters.shelf import Kept
 from slipway.adapters.store import Store
 from slipway.adapters.watching import WatchEvent
 from slipway.api.names import LABEL_DEPLOYMENT
@@ -28,8 +29,10 @@ class OneWatch:
     def __init__(self) -> None:
         self.events: asyncio.Queue[WatchEvent] = asyncio.Queue()
 
-    async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
-        return [service("fraud", 1), service("fraud-r1", 2)], "2"
+    async def list_kept(
+        self, _: object, keep: Callable[[dict[str, Any]], Kept], **__: object
+    ) -> tuple[list[Kept], str]:
+        return [keep(service("fraud", 1)), keep(service("fraud-r1", 2))], "2"
 
     async def watch(self, *_: object, **__: object) -> AsyncIterator[WatchEvent]:
         while True:
@@ -50,7 +53,8 @@ async def watched() -> AsyncIterator[tuple[OneWatch, Store, list[tuple[str, str]
         on_loss=lambda *key: lost.append(key),
     )
     task = asyncio.create_task(informer.run())
-    await informer.synced.wait()
+    async with asyncio.timeout(5):
+        await informer.synced.wait()
     yield cluster, store, lost
     task.cancel()
     await asyncio.wait((task,))

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.adapters.shelf import LARGE_BYTES, Shelf
+from slipway.adapters.shelf import LARGE_BYTES, Kept, Shelf
 
 
 def thing(name: str, *, kilobytes: int = 0, version: int = 1) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def thing(name: str, *, kilobytes: int = 0, version: int = 1) -> dict[str, Any]:
 keys = st.sampled_from([("ns", letter) for letter in "abcdef"])
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), keys, st.sampled_from([0, 1, 8])),
+        st.tuples(st.sampled_from(["put", "put compact"]), keys, st.sampled_from([0, 1, 8])),
         st.tuples(st.just("get"), keys, st.just(0)),
         st.tuples(st.just("pop"), keys, st.just(0)),
     ),
@@ -32,9 +32,9 @@ operations = st.lists(
 def test_it_holds_what_a_dict_would_hold(steps: list[tuple[str, tuple[str, str], int]]) -> None:
     shelf, model = Shelf(whole=2), dict[tuple[str, str], dict[str, Any]]()
     for version, (kind, key, kilobytes) in enumerate(steps):
-        if kind == "put":
+        if kind.startswith("put"):
             model[key] = thing(key[1], kilobytes=kilobytes, version=version)
-            shelf.put(key, model[key])
+            shelf.put(key, Kept.compact(model[key]) if kind == "put compact" else model[key])
         elif kind == "get":
             assert shelf.get(key) == model.get(key)
         else:

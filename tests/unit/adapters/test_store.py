@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.adapters.store import Store, deployments_touched
+from slipway.adapters.store import Store, compacted, deployments_touched
 from slipway.api.names import LABEL_DEPLOYMENT
 
 
@@ -42,6 +42,20 @@ def test_a_write_is_read_back_at_once(store: Store) -> None:
     store.put_watched(thing(version=5))
     store.put_written(thing(version=7))
     assert version_of(store) == "7"
+
+
+def test_a_list_of_compacted_objects_is_read_and_told_whole(store: Store) -> None:
+    """So a list of thousands is never whole in memory, and nobody notices."""
+    told: list[tuple[Any, Any]] = []
+    store.subscribe(lambda before, after: told.append((before, after)))
+    large = {**thing("a", 5), "data": {"routes.json": "\n".join(f"route {number}" for number in range(2000))}}
+    small = thing("b", 6)
+    store.replace([compacted(large), compacted(small)], 7, asked_at=0)
+    assert told == [(None, large), (None, small)]
+    assert (store.get("ns", "a"), store.get("ns", "b")) == (large, small)
+    assert store.for_deployment("ns", "fraud") == (large, small)
+    store.replace([compacted(large)], 8, asked_at=7)
+    assert told[2:] == [(small, None)], "what did not change is not told again"
 
 
 def test_a_late_event_does_not_undo_a_write(store: Store) -> None:

@@ -99,12 +99,7 @@ def _time_for(step: Prometheus, fields: Mapping[str, Json], path: str) -> int:
 
 
 def _bound(fields: Mapping[str, Json], name: str, path: str) -> str | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _SIGNED.fullmatch(value):
-        raise SpecError(f"{path}.{name}", f'is {value!r}, expected a decimal number in quotes, such as "0.01"')
-    return value
+    return _decimal(fields, name, path, _SIGNED, "0.01")
 
 
 def _number(fields: Mapping[str, Json], name: str, path: str, default: int, minimum: int, maximum: int) -> int:
@@ -119,11 +114,16 @@ def _config_map(fields: Mapping[str, Json], path: str) -> str | None:
 
 
 def _tolerance(fields: Mapping[str, Json], name: str, path: str) -> str | None:
+    return _decimal(fields, name, path, _DECIMAL, "0.001")
+
+
+def _decimal(fields: Mapping[str, Json], name: str, path: str, spelling: re.Pattern[str], example: str) -> str | None:
+    """A number as text, because clients round floats in different ways; None if it is not written."""
     value = fields.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-        raise SpecError(f"{path}.{name}", f'is {value!r}, expected a decimal number in quotes, such as "0.001"')
+    if not isinstance(value, str) or not spelling.fullmatch(value):
+        raise SpecError(f"{path}.{name}", f'is {value!r}, expected a decimal number in quotes, such as "{example}"')
     return value
 
 

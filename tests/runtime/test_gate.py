@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from slipway_runtime.figures import Options
 from slipway_runtime.gate import Gate, Subject, run_gate
 from slipway_runtime.golden import TensorData
 from slipway_runtime.question import NoAnswerError, RefusedError, ask
+from tests.runtime.serving import QuietHandler, serving
 
 QUESTION = TensorData("x", "FP32", (1, 2), (1.0, 2.0))
 SAMPLE = {
@@ -31,7 +31,7 @@ SAMPLE = {
 def model(version: str, factor: float, status: int = 200) -> Iterator[str]:
     """Its URL. Multiplies each value; or answers with an error."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.path == "/v2/models/fraud/versions/3/infer" or self.path.endswith("/2/infer")
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -45,17 +45,8 @@ def model(version: str, factor: float, status: int = 200) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(head + answer)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 def test_a_question_comes_back_with_its_answer() -> None:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import json
 import math
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from slipway_runtime.promql import Answer, BadQueryError, NoAnswerError, NoValueError, ask_prometheus
+from tests.runtime.serving import QuietHandler, serving
 
 LEAK = (
     'found duplicate series for the match group {tenant="secret"} on the right: [{a="}", b="x"}];many-to-many matching'
@@ -29,7 +29,7 @@ def prometheus(
     """Its URL. Answers every query so."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.path == path
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -41,17 +41,8 @@ def prometheus(
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 def ask(url: str) -> Answer:

@@ -14,7 +14,7 @@ from slipway.api.types import Prometheus
 from slipway.core.gate_verdicts import Pair, judge
 from slipway.core.plan import Create
 from tests.support.world import World
-from tests.unit.core import test_strategies
+from tests.unit.core import test_gates, test_strategies
 from tests.unit.core.test_gates import jobs, jobs_created, message, step
 from tests.unit.core.test_takeover import condition, events, model, serving
 
@@ -31,12 +31,7 @@ def looks(**counts: Any) -> dict[str, Any]:
 
 def on_trial(report: dict[str, Any] | None, steps: list[dict[str, Any]] | None = None, seconds: int = 40) -> World:
     """Version 2 is on trial; the pod of its gate leaves this report, or none."""
-    it = serving(steps=steps or STEPS)
-    if report is not None:
-        it.gates[2] = report
-    it.edit(model=model("2"))
-    it.run(seconds)
-    return it
+    return test_gates.on_trial(report, steps or STEPS, seconds)
 
 
 def command(it: World) -> list[str]:
